@@ -1,0 +1,79 @@
+"""ULMFiT: a language model, fine-tuned on your texts, becomes a classifier of them.
+
+The public names below are imported when they are first used, so that `import ulmfit` itself costs nothing.
+"""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ulmfit.config import PRESETS, TextConfig
+    from ulmfit.errors import UserError
+    from ulmfit.text.batches import classifier_dataloaders, lm_dataloaders
+    from ulmfit.text.check import check
+    from ulmfit.text.corpus import Corpus
+    from ulmfit.text.prepare import prepare
+    from ulmfit.text.tokenizers import build_tokenizer
+    from ulmfit.text.vocab import Vocab
+
+__version__ = "0.1.0"
+__all__ = [
+    "PRESETS",
+    "Corpus",
+    "TextConfig",
+    "UserError",
+    "Vocab",
+    "build_tokenizer",
+    "check",
+    "classifier_dataloaders",
+    "lm_dataloaders",
+    "load",
+    "prepare",
+]
+
+_HOMES = {
+    "PRESETS": "ulmfit.config",
+    "TextConfig": "ulmfit.config",
+    "UserError": "ulmfit.errors",
+    "Corpus": "ulmfit.text.corpus",
+    "Vocab": "ulmfit.text.vocab",
+    "build_tokenizer": "ulmfit.text.tokenizers",
+    "check": "ulmfit.text.check",
+    "classifier_dataloaders": "ulmfit.text.batches",
+    "lm_dataloaders": "ulmfit.text.batches",
+    "prepare": "ulmfit.text.prepare",
+}
+
+# The kind in an artefact's manifest, and the public class that loads it.
+KINDS = {"corpus": "Corpus"}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name on its first use (PEP 562)."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(_HOMES[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
+
+def load(folder: str | Path) -> Corpus:
+    """Load any artefact folder; its manifest says what it is."""
+    from ulmfit.errors import UserError
+    from ulmfit.files import MANIFEST, read_json
+
+    manifest = Path(folder) / MANIFEST
+    if not manifest.is_file():
+        raise UserError(f"{folder} is not an artefact folder of ulmfit: it has no {MANIFEST}")
+    found = read_json(manifest)
+    kind = found.get("kind") if isinstance(found, dict) else None
+    if kind not in KINDS:
+        raise UserError(f"{manifest} says kind {kind!r}; this version loads: {', '.join(KINDS)}")
+    return __getattr__(KINDS[kind]).load(folder)

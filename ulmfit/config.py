@@ -1,0 +1,101 @@
+"""Every knob as a frozen dataclass, and the presets as values of them. Imports nothing heavy.
+
+The string under a field is its help text and its source. Change a value with `dataclasses.replace`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ulmfit.errors import UserError, nearest
+
+SPLITS = ("train", "valid", "test", "unsup")
+
+
+def _require(holds: bool, field: str, value: object, allowed: str) -> None:
+    """Refuse a field's value, naming the flag, the value and what is allowed."""
+    if not holds:
+        raise UserError(f"--{field.replace('_', '-')} is {value!r}; allowed: {allowed}")
+
+
+@dataclass(frozen=True)
+class TextConfig:
+    """How raw text becomes ids: rules, tokenizer and vocabulary."""
+
+    tokenizer: str = "word"
+    """word (spaCy's rules), subword (SentencePiece) or char. The paper uses words (Howard & Ruder 2018, 4.1)."""
+    lang: str = "en"
+    """Language of the word tokenizer: any code spaCy has a blank pipeline for."""
+    rules: str = "fastai"
+    """fastai (its eight default rules: repetitions, capitals, HTML; paper 4.1) or none."""
+    min_freq: int = 3
+    """A token seen less often than this is unknown (fastai 2.8)."""
+    max_vocab: int = 60_000
+    """Entries of the vocabulary, special tokens included (fastai 2.8: 60,000); pieces of a subword model."""
+    fake_tokens: bool = False
+    """Append fastai's xxfake entries up to a multiple of 8, for vocabularies that must match fastai's one for one."""
+    vocab_splits: tuple[str, ...] = ("train", "unsup")
+    """Splits whose text is counted for the vocabulary. Test text is counted only if it is named here."""
+    sp_model: str | None = None
+    """A SentencePiece .model to reuse; by default the subword tokenizer trains its own."""
+    sp_type: str = "unigram"
+    """Kind of SentencePiece model to train: unigram (MultiFiT) or bpe."""
+    on_empty: str = "drop"
+    """What to do with empty or missing texts: drop the row, keep it as an empty document, or stop with an error."""
+    label_kind: str = "category"
+    """category (names), or number (regression). Several label columns, or label_delim, mean multi-label."""
+    label_delim: str | None = None
+    """Separator between the labels of one cell, for multi-label data in one column."""
+
+    def __post_init__(self) -> None:
+        _require(
+            self.tokenizer in ("word", "subword", "char"),
+            "tokenizer",
+            self.tokenizer,
+            "word, subword, char",
+        )
+        _require(self.rules in ("fastai", "none"), "rules", self.rules, "fastai, none")
+        _require(self.min_freq >= 1, "min_freq", self.min_freq, "1 or more")
+        _require(16 <= self.max_vocab <= 2**31 - 1, "max_vocab", self.max_vocab, "16 to 2147483647")
+        _require(self.sp_type in ("unigram", "bpe"), "sp_type", self.sp_type, "unigram, bpe")
+        _require(
+            self.on_empty in ("drop", "keep", "error"),
+            "on_empty",
+            self.on_empty,
+            "drop, keep, error",
+        )
+        _require(
+            self.label_kind in ("category", "number"),
+            "label_kind",
+            self.label_kind,
+            "category, number",
+        )
+        allowed = ", ".join(SPLITS)
+        _require(
+            bool(self.vocab_splits) and set(self.vocab_splits) <= set(SPLITS),
+            "vocab_splits",
+            self.vocab_splits,
+            allowed,
+        )
+
+
+PRESETS: dict[str, TextConfig] = {
+    # Howard & Ruder 2018, 4.1: words, special tokens for capitals and repetition; sizes as in the released code.
+    "paper": TextConfig(),
+    # The authors' scripts: spaCy words, at most 60,000, seen at least twice... see docs/presets.md for what differs.
+    "paper-code": TextConfig(),
+    "fastai-v1": TextConfig(max_vocab=60_000, min_freq=2, fake_tokens=True),
+    # fastai 2.8 defaults, phantom entries included, as in chapter 10 of the fastai book.
+    "fastbook": TextConfig(fake_tokens=True),
+    # MultiFiT (Eisenschlos et al. 2019): SentencePiece, 15,000 pieces.
+    "multifit": TextConfig(tokenizer="subword", max_vocab=15_000),
+    "laptop": TextConfig(max_vocab=30_000),
+    "tiny": TextConfig(max_vocab=8_000, min_freq=2),
+}
+
+
+def preset(name: str) -> TextConfig:
+    """Look a preset up by name."""
+    if name not in PRESETS:
+        raise UserError(f"no preset {name!r}: {nearest(name, PRESETS)}")
+    return PRESETS[name]

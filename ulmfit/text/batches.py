@@ -1,0 +1,254 @@
+"""Loaders and `DataLoaders` that a fastai `Learner` trains from, made of a `Corpus`.
+
+The only file of this room that imports torch and fastai. Batches are made in the training process,
+faster than a worker could hand them over, so no number of workers can change them; and no global
+random generator is read or moved.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+import torch
+from fastai.data.core import DataLoaders
+from fastai.torch_core import default_device
+
+from ulmfit.errors import UserError
+from ulmfit.text.buckets import DocumentBatches
+from ulmfit.text.lm_stream import LMStream, Position
+
+if TYPE_CHECKING:
+    from ulmfit.text.corpus import Corpus
+
+Batch = tuple[torch.Tensor, ...]
+SHOWN_TOKENS = 150  # of a document in `show_batch`, as in fastai
+
+
+class _Loader:
+    """What a Learner asks of a data loader, over batches that are a pure function of the position.
+
+    `epoch` goes up when a pass is complete. A pass that is broken off leaves it alone, and so does
+    a look at one batch: neither changes the training that follows.
+    """
+
+    n_inp = 1
+    drop_last = False
+
+    def __init__(self, corpus: Corpus, dataset: LMStream | DocumentBatches) -> None:
+        self.corpus, self.dataset, self.vocab = corpus, dataset, corpus.vocab
+        self.bs = dataset.bs
+        self.device = torch.device("cpu")
+        self._position, self._is_resumed = Position(), False
+
+    @property
+    def epoch(self) -> int:
+        """The epoch that is being read, or else the one that comes next."""
+        return self._position.epoch
+
+    @epoch.setter
+    def epoch(self, epoch: int) -> None:
+        self._position, self._is_resumed = Position(epoch), False
+
+    def state(self) -> Position:
+        """Say which batch comes next; right at any moment, also between two batches of a pass."""
+        return self._position
+
+    def resume(self, position: Position) -> None:
+        """Let the next pass begin at `position`; it then has fewer batches than `len` says."""
+        n_batches = self.dataset.n_batches(position.epoch)
+        if not 0 <= position.batch <= n_batches:
+            raise UserError(
+                f"cannot resume at batch {position.batch} of the {n_batches} of epoch "
+                f"{position.epoch}: use the corpus and the batch size that training began with"
+            )
+        self._position, self._is_resumed = position, True
+
+    def __len__(self) -> int:
+        return self.dataset.n_batches(self.epoch)
+
+    def __iter__(self) -> Iterator[Batch]:
+        start = self._position if self._is_resumed else Position(self.epoch)
+        self._is_resumed = False
+        for done, batch in enumerate(self._read(start), start.batch + 1):
+            self._position = Position(start.epoch, done)  # before the yield: a checkpoint sees it
+            yield batch
+        self._position = Position(start.epoch + 1)
+
+    def _read(self, start: Position) -> Iterator[Batch]:
+        for arrays in self._arrays(start):
+            yield tuple(torch.from_numpy(a).to(self.device) for a in arrays)
+
+    def _arrays(self, start: Position) -> Iterator[tuple[np.ndarray, ...]]:
+        raise NotImplementedError
+
+    def one_batch(self) -> Batch:
+        """Return the first batch of the coming pass without beginning it."""
+        return next(self._read(Position(self.epoch)))
+
+    def to(self, device: torch.device | str | int) -> None:
+        """Put the batches to come on `device`."""
+        self.device = torch.device(device)
+
+    def new(
+        self, *, shuffle: bool | None = None, drop_last: bool = False, get_idxs: object = None
+    ) -> _Loader:
+        """Return a fresh loader of the same documents, shuffled or not.
+
+        fastai also passes the other two: no document is ever dropped, and the order is its own.
+        """
+        other = copy.copy(self)
+        if shuffle is not None:
+            other.dataset = self.dataset.reshuffled(shuffle)
+        other.epoch = self.epoch
+        return other
+
+    def table(self, b: Batch | None = None, *, max_n: int = 9) -> pd.DataFrame:
+        """Decode the first rows of a batch."""
+        raise NotImplementedError
+
+    def show_batch(self, b: Batch | None = None, max_n: int = 9) -> None:
+        """Display the first rows of a batch as a table of tokens."""
+        try:
+            from IPython.display import display
+        except ImportError:
+            display = print
+        with pd.option_context("display.max_colwidth", None):
+            display(self.table(b, max_n=max_n))
+
+    def _words(self, ids: torch.Tensor) -> str:
+        return " ".join(self.vocab[i] for i in ids[:SHOWN_TOKENS].tolist())
+
+
+class LMLoader(_Loader):
+    """Batches (ids, the ids one token later), both (bs, columns), for a language model."""
+
+    dataset: LMStream
+
+    @property
+    def n(self) -> int:
+        """Rows of all batches together, as fastai counts them."""
+        return len(self) * self.bs
+
+    def _arrays(self, start: Position) -> Iterator[tuple[np.ndarray, ...]]:
+        for window in self.dataset.batches(start.epoch, start.batch):
+            # Copies: contiguous, and free of the block of batches that `window` is a view of.
+            yield window[:, :-1].copy(), window[:, 1:].copy()
+
+    def table(self, b: Batch | None = None, *, max_n: int = 9) -> pd.DataFrame:
+        """Decode the first rows of a batch: what is read, and what has to be said next."""
+        read, following = (part[:max_n] for part in b or self.one_batch())
+        return pd.DataFrame({"text": map(self._words, read), "next": map(self._words, following)})
+
+
+class ClassifierLoader(_Loader):
+    """Batches (ids, lengths, labels) for a classifier, without labels where the corpus has none."""
+
+    n_inp = 2
+    dataset: DocumentBatches
+
+    def __init__(self, corpus: Corpus, dataset: DocumentBatches) -> None:
+        super().__init__(corpus, dataset)
+        self.n = len(dataset.rows)
+        self._labels = None
+        if corpus.label_kind != "none":
+            kind = np.int64 if corpus.label_kind == "category" else np.float32
+            self._labels = corpus.labels[dataset.rows].astype(kind)
+
+    def get_idxs(self) -> np.ndarray:
+        """Give the order in which the coming pass reads: `Learner.get_preds` undoes it."""
+        return np.concatenate(self.dataset.plan(self.epoch))
+
+    def _arrays(self, start: Position) -> Iterator[tuple[np.ndarray, ...]]:
+        for batch in self.dataset.batches(start.epoch, start.batch):
+            labels = () if self._labels is None else (self._labels[batch.places],)
+            yield batch.ids, batch.lengths, *labels
+
+    def table(self, b: Batch | None = None, *, max_n: int = 9) -> pd.DataFrame:
+        """Decode the first rows of a batch: documents without their padding, and labels."""
+        ids, lengths, *labels = (part[:max_n] for part in b or self.one_batch())
+        documents = zip(ids, lengths, strict=True)
+        table = pd.DataFrame({"text": [self._words(d[:length]) for d, length in documents]})
+        return table.assign(label=labels[0].tolist()) if labels else table
+
+
+def lm_dataloaders(
+    corpus: Corpus,
+    *,
+    bs: int = 64,
+    seq_len: int = 72,
+    direction: str = "forward",
+    seed: int = 0,
+    shuffle: bool = True,
+    jitter: bool = False,
+    train: tuple[str, ...] = ("train", "unsup"),
+    valid: tuple[str, ...] = ("valid",),
+    rank: int = 0,
+    world: int = 1,
+    path: str | Path = ".",
+    device: torch.device | str | None = None,
+) -> DataLoaders:
+    """Make the loaders of stages 1 and 2: each split group is one stream of all its documents.
+
+    Process `rank` of `world` reads its own `bs` rows of a batch of bs * world.
+    """
+    stream = partial(
+        LMStream,
+        corpus.ids,
+        corpus.offsets,
+        bs=bs,
+        seq_len=seq_len,
+        direction=direction,
+        seed=seed,
+        rank=rank,
+        world=world,
+    )
+    streams = (
+        stream(rows=_rows(corpus, train), shuffle=shuffle, jitter=jitter, split=" + ".join(train)),
+        stream(rows=_rows(corpus, valid), shuffle=False, split=" + ".join(valid)),
+    )
+    loaders = [LMLoader(corpus, s) for s in streams]
+    return DataLoaders(*loaders, path=path, device=device or default_device())
+
+
+def classifier_dataloaders(
+    corpus: Corpus,
+    *,
+    bs: int = 64,
+    max_tokens: int | None = None,
+    max_len: int | None = None,
+    direction: str = "forward",
+    seed: int = 0,
+    train: str = "train",
+    valid: str = "valid",
+    path: str | Path = ".",
+    device: torch.device | str | None = None,
+) -> DataLoaders:
+    """Make the loaders of stage 3; `valid` may name any split that is to be predicted."""
+    documents = partial(
+        DocumentBatches,
+        corpus.ids,
+        corpus.offsets,
+        bs=bs,
+        max_tokens=max_tokens,
+        max_len=max_len,
+        direction=direction,
+        seed=seed,
+    )
+    loaders = []
+    for split, is_shuffled in ((train, True), (valid, False)):
+        rows = _rows(corpus, (split,))
+        if not len(rows):
+            raise UserError(f"the {split} split has no documents: give it some, or name another")
+        loaders.append(ClassifierLoader(corpus, documents(rows=rows, shuffle=is_shuffled)))
+    return DataLoaders(*loaders, path=path, device=device or default_device())
+
+
+def _rows(corpus: Corpus, splits: tuple[str, ...]) -> np.ndarray:
+    """Number the documents of several splits, in corpus order."""
+    return np.sort(np.concatenate([corpus.rows(split) for split in splits]))

@@ -1,0 +1,327 @@
+"""Raw texts -> token codes, remembering what every whitespace-delimited chunk of text became.
+
+A text is cut where its characters change between white space and the rest. A chunk is put through the rules and
+split into tokens once, in bulk with the other new chunks, and looked up ever after. That is exact, because all but
+one of the rules, and the tokenizers, look no further than a chunk; the texts where one does are found and take the
+direct way: repeated words, and special cases that neighbours can undo.
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ulmfit.text import rules as r
+from ulmfit.text.chunks import ChunkTable, Growing, Ragged
+
+MAX_CHUNK = (
+    1_000  # characters; a longer run without white space is cut, so that no pattern can hang on it
+)
+MAX_CHUNKS = 1_000_000  # remembered; more are forgotten all at once, which bounds memory
+_BATCH = 1 << 20  # characters coded at a time: the arrays of a batch stay in the processor's cache
+_SPACE = ord(" ")
+_WHITE_BYTE = np.zeros(256, bool)
+_WHITE_BYTE[[9, 10, 11, 12, 13, 28, 29, 30, 31, _SPACE]] = True
+_WIDE = np.array(
+    [int.from_bytes(c.encode(), "big") for c in map(chr, range(128, 0x3001)) if c.isspace()]
+)
+_WIDE_LEAD = np.zeros(256, bool)  # the first bytes of white space beyond ASCII
+_WIDE_LEAD[[0xC2, 0xE1, 0xE2, 0xE3]] = True
+
+# What is known of a chunk, as bits.
+WHITE = 1  # white space, not text
+SPACED = 2  # a rule put a space before it
+WORD = 4  # letters, digits and underscores only, as replace_wrep wants its words
+REPEATING = 8  # a rule made single characters of it, which replace_wrep may take for words
+ENTANGLED = 16  # its neighbours can change its tokens
+CUT = 32  # longer than MAX_CHUNK
+_IS_WORD = re.compile(r"\w+").fullmatch
+_PART = re.compile(r"\S+|[^\S ]\s*")
+_IS_REPEATING = re.compile(rf"{r.REP} \d+ \w").search
+
+
+class Splitter:
+    """Turn spans without white space, which have been through the rules, into tokens."""
+
+    is_per_span = True  # does a text's split follow from its spans'?
+    reach = 0  # how many spans away a neighbour can be that changes a span's tokens
+    fingerprint = ""
+
+    def split(self, spans: list[str]) -> tuple[list[list[str]], list[bool]]:
+        """Return the tokens of each span, and whether the span's company can change them."""
+        raise NotImplementedError
+
+    def white(self, run: str) -> list[str]:
+        """Return the tokens of a run of white space that is more than spaces."""
+        raise NotImplementedError
+
+    def document(self, text: str) -> list[str]:
+        """Return the tokens of a whole text: for splitters whose spans are not always independent."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class Coded:
+    """The token codes of some documents, one after the other, and how many each document has."""
+
+    codes: np.ndarray
+    lengths: np.ndarray
+
+
+class Coder:
+    """Code texts by the tokens they hold; `tokens[code]` is the token."""
+
+    def __init__(self, rules: str, splitter: Splitter) -> None:
+        self.rules, self.splitter = rules, splitter
+        self._code_of = defaultdict(itertools.count().__next__)
+        self._codes(r.CONTROL_TOKENS)
+        self.forget()
+
+    @property
+    def tokens(self) -> list[str]:
+        """All tokens so far, in the order of their codes."""
+        return list(self._code_of)
+
+    def forget(self) -> None:
+        """Forget all chunks and spans, but not the tokens."""
+        self.chunks, self.flags, self.chunk_codes = ChunkTable(), Growing(np.uint8), Ragged()
+        self._runs: dict[int, str] = {}  # chunks that are white space
+        self._number_of = defaultdict(
+            itertools.count().__next__
+        )  # spans: chunks after the rules, cut at spaces
+        self._span_codes, self._entangled = Ragged(), Growing(np.bool_)
+        controls = np.arange(len(r.CONTROL_TOKENS))
+        list(map(self._number_of.__getitem__, r.CONTROL_TOKENS))
+        self._span_codes.extend(controls, np.ones_like(controls))
+        self._entangled.extend(controls < 0)
+
+    def memory(self) -> dict[str, np.ndarray]:
+        """Return all that is known of chunks, as arrays that `restore` takes."""
+        words, lengths = self.chunks.words()
+        codes, counts = self.chunk_codes.all()
+        tokens = " ".join(self.tokens).encode("utf-8", "surrogatepass")  # no token holds a space
+        return {
+            "words": np.frombuffer(words, np.uint8),
+            "lengths": lengths,
+            "codes": codes,
+            "counts": counts,
+            "flags": self.flags.values,
+            "tokens": np.frombuffer(tokens, np.uint8),
+        }
+
+    def restore(self, memory: dict[str, np.ndarray]) -> None:
+        """Know again what `memory` returned, in a coder that knows nothing yet."""
+        words, lengths, counts = memory["words"].tobytes(), memory["lengths"], memory["counts"]
+        tokens = memory["tokens"].tobytes().decode("utf-8", "surrogatepass").split(" ")
+        if not len(lengths) == len(counts) == len(memory["flags"]) or len(words) != lengths.sum():
+            raise ValueError("the arrays do not belong together")
+        starts = np.cumsum(lengths) - lengths
+        numbers, _ = self.chunks.find(words + b" " * 16, starts, lengths)
+        order = np.argsort(numbers)
+        if not np.array_equal(numbers[order], np.arange(len(numbers))):
+            raise ValueError("a word stands twice")
+        saved = Ragged()
+        saved.extend(self._codes(tokens)[memory["codes"]], counts)
+        self.chunk_codes.extend(saved.rows(order)[0], counts[order])
+        self.flags.extend(memory["flags"][order])
+        for number in np.flatnonzero(self.flags.values & WHITE).tolist():
+            i = order[number]
+            self._runs[number] = words[starts[i] : starts[i] + lengths[i]].decode()
+
+    def code(self, fields: Sequence[Sequence[str]]) -> Coded:
+        """Code the documents whose text columns are `fields`."""
+        texts = [self.clean(document) for document in zip(*fields, strict=True)]
+        sizes = np.cumsum([0, *map(len, texts)])
+        cuts = np.searchsorted(sizes, np.arange(0, sizes[-1], _BATCH)).tolist()
+        bounds = sorted({0, *cuts, len(texts)})
+        return _joined([self._code_batch(texts[a:b]) for a, b in itertools.pairwise(bounds)])
+
+    def clean(self, fields: Sequence[str]) -> str:
+        """Do what looks across chunks, HTML and control words; then join the fields, and strip."""
+        fix = r.fix_html if self.rules == "fastai" else str
+        cleaned = [r.escape_controls(fix(field)) for field in fields]
+        if len(cleaned) == 1:
+            return cleaned[0].strip()
+        return " ".join(f"{r.FLD} {i} {text}" for i, text in enumerate(cleaned, 1)).strip()
+
+    def _code_batch(self, texts: list[str]) -> Coded:
+        if not self.splitter.is_per_span:
+            return _joined([self._code_whole(text) for text in texts])
+        if len(self.chunks) > MAX_CHUNKS:
+            self.forget()
+        chunks, firsts = self._find_chunks(texts)
+        whole = self._needing_whole(texts, chunks, firsts)
+        self._widen_runs(chunks)
+        codes, ends = self.chunk_codes.rows(chunks)
+        edges = np.concatenate([[0], ends])[firsts]
+        if not whole:
+            return Coded(codes, np.diff(edges))
+        pieces = [
+            Coded(codes[a:b], np.array([b - a])) for a, b in itertools.pairwise(edges.tolist())
+        ]
+        for i in whole:
+            pieces[i] = self._code_whole(texts[i])
+        return _joined(pieces)
+
+    def _find_chunks(self, texts: list[str]) -> tuple[np.ndarray, np.ndarray]:
+        """Return the numbers of all chunks, and where each text's begin; every text begins with `xxbos`."""
+        encoded = [f"{r.BOS} {text}".encode("utf-8", "surrogatepass") for text in texts]
+        data = b" ".join(encoded) + b" " * 17
+        starts, lengths = _cut(data)
+        begins = np.cumsum([0, *(len(text) + 1 for text in encoded)])
+        chunks, new = self.chunks.find(data, starts, lengths)
+        self._learn([chunk.decode("utf-8", "surrogatepass") for chunk in new])
+        return chunks, np.searchsorted(starts, begins)
+
+    def _learn(self, new: list[str]) -> None:
+        """Put new chunks through the rules, split them, and remember their tokens."""
+        if not new:
+            return
+        white = [chunk[0].isspace() for chunk in new]
+        for number, chunk in enumerate(new, len(self.chunks) - len(new)):
+            if chunk[0].isspace():
+                self._runs[number] = chunk
+        text = "\n".join(
+            "" if blank else _shortened(chunk) for chunk, blank in zip(new, white, strict=True)
+        )
+        for rule in r.CHUNK_RULES[self.rules]:
+            text = rule(text)
+        lines = text.split("\n")
+        spans = [line.split() or [chunk] for line, chunk in zip(lines, new, strict=True)]
+        counts = np.fromiter(map(len, spans), np.int64, len(spans))
+        codes, ends, entangled = self._span_rows(list(itertools.chain.from_iterable(spans)))
+        last = np.cumsum(counts)
+        self.chunk_codes.extend(codes, np.diff(ends[last - 1], prepend=0))
+        flags = np.fromiter(map(self._describe, new, lines), np.uint8, len(new))
+        np.bitwise_or.at(
+            flags, np.searchsorted(last, np.flatnonzero(entangled), "right"), ENTANGLED
+        )
+        self.flags.extend(flags)
+
+    def _describe(self, chunk: str, line: str) -> int:
+        """Say what must be known of a chunk that became `line`."""
+        if not line:
+            return WHITE
+        flags = CUT if len(chunk) > MAX_CHUNK else 0
+        if self.rules == "fastai":
+            flags |= SPACED if line[0] == " " else 0
+            flags |= WORD if _IS_WORD(chunk) else 0
+            flags |= REPEATING if r.REP in line and _IS_REPEATING(line) else 0
+        return flags
+
+    def _span_rows(self, spans: list[str]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return the tokens of spans, or of white space, the end of each among them, and which are entangled."""
+        known = len(self._number_of)
+        numbers = np.fromiter(map(self._number_of.__getitem__, spans), np.int64, len(spans))
+        if len(self._number_of) > known:
+            new = list(itertools.islice(reversed(self._number_of), len(self._number_of) - known))[
+                ::-1
+            ]
+            text = [span for span in new if not span[0].isspace()]
+            tokens, entangled = self.splitter.split(text)
+            found = dict(zip(text, zip(tokens, entangled, strict=True), strict=True))
+            rows = [found.get(span) or (self.splitter.white(span), False) for span in new]
+            counts = np.fromiter((len(tokens) for tokens, _ in rows), np.int64, len(rows))
+            codes = self._codes(itertools.chain.from_iterable(tokens for tokens, _ in rows))
+            self._span_codes.extend(codes, counts)
+            self._entangled.extend(np.fromiter((flag for _, flag in rows), np.bool_, len(rows)))
+        return *self._span_codes.rows(numbers), self._entangled.values[numbers]
+
+    def _codes(self, tokens: Iterable[str]) -> np.ndarray:
+        """Return the codes of tokens; a new token gets the next one."""
+        return np.fromiter(map(self._code_of.__getitem__, tokens), np.int32)
+
+    def _widen_runs(self, chunks: np.ndarray) -> None:
+        """Give white space the space that a rule put before the chunk behind it."""
+        flags = self.flags.values[chunks]
+        for i in np.flatnonzero((flags[:-1] & WHITE > 0) & (flags[1:] & SPACED > 0)).tolist():
+            run = f"{self._runs[int(chunks[i])]} ".encode()
+            found, new = self.chunks.find(run + b" " * 16, np.array([0]), np.array([len(run)]))
+            self._learn([chunk.decode() for chunk in new])
+            chunks[i] = found[0]
+
+    def _needing_whole(self, texts: list[str], chunks: np.ndarray, firsts: np.ndarray) -> list[int]:
+        """Return the numbers of the texts whose tokens may not follow from their chunks."""
+
+        def texts_at(places: np.ndarray) -> np.ndarray:
+            return np.unique(np.searchsorted(firsts, places, "right") - 1)
+
+        flags = self.flags.values[chunks]
+        text = np.flatnonzero(flags & WHITE == 0)
+        twice = text[:-1][(np.diff(chunks[text]) == 0) & (flags[text[1:]] & WORD > 0)]
+        maybe = texts_at(np.concatenate([twice, np.flatnonzero(flags & REPEATING)])).tolist()
+        repeating = [i for i in maybe if r.has_repeated_word(r.replace_rep(texts[i]))]
+        whole = np.union1d(
+            texts_at(np.flatnonzero(flags & ENTANGLED)), np.array(repeating, np.int64)
+        )
+        return np.setdiff1d(whole, texts_at(np.flatnonzero(flags & CUT))).tolist()
+
+    def _code_whole(self, text: str) -> Coded:
+        """Code one cleaned text by applying all rules to it, and splitting it whole where spans do not do."""
+        for rule in r.RULES[self.rules]:
+            text = rule(text) if rule not in (r.fix_html, r.escape_controls) else text
+        text = f"{r.BOS} {text}"
+        if not self.splitter.is_per_span or self._is_disturbed(parts := _PART.findall(text)):
+            codes = self._codes(self.splitter.document(text))
+        else:
+            codes = self._span_rows(parts)[0]
+        return Coded(codes, np.array([len(codes)]))
+
+    def _is_disturbed(self, parts: list[str]) -> bool:
+        """Tell whether neighbours change the tokens of an entangled span: try each within their reach."""
+        for i in np.flatnonzero(self._span_rows(parts)[2]).tolist():
+            near = _company(parts, i, self.splitter.reach)
+            together = self._codes(self.splitter.document(" ".join(near)))
+            if not np.array_equal(together, self._span_rows(near)[0]):
+                return True
+        return False
+
+
+def _company(parts: list[str], i: int, reach: int) -> list[str]:
+    """Return part `i` with up to `reach` parts on either side, no further than to the next white space."""
+    first, last = i, i
+    while first > max(0, i - reach) and not parts[first - 1][0].isspace():
+        first -= 1
+    while last < min(len(parts) - 1, i + reach) and not parts[last + 1][0].isspace():
+        last += 1
+    return parts[first : last + 1]
+
+
+def _cut(data: bytes) -> tuple[np.ndarray, np.ndarray]:
+    """Return where the chunks of `data` start, and their lengths; `data` begins with text and ends with spaces.
+
+    Chunks are the runs of text, and the runs of white space from their first byte that is not a space.
+    """
+    content = np.frombuffer(data, np.uint8)
+    white = _WHITE_BYTE[content]
+    lead = np.flatnonzero(_WIDE_LEAD[content])
+    if lead.size:
+        two = content[lead].astype(np.uint32) << 8 | content[lead + 1]
+        three = two << 8 | content[lead + 2]
+        for codes, width in ((two, 2), (three, 3)):
+            found = lead[np.isin(codes, _WIDE)]
+            for i in range(width):
+                white[found + i] = True
+    edges = np.flatnonzero(white[1:] != white[:-1]) + 1
+    starts, ends = np.concatenate([[0], edges[1::2]]), edges[0::2]
+    odd = np.flatnonzero(white & (content != _SPACE))
+    if odd.size:
+        run, first = np.unique(np.searchsorted(ends, odd, "right"), return_index=True)
+        starts, ends = np.insert(starts, run, odd[first]), np.insert(ends, run, starts[run])
+    return starts, ends - starts
+
+
+def _shortened(chunk: str) -> str:
+    """Put a space after every MAX_CHUNK characters."""
+    return " ".join(chunk[i : i + MAX_CHUNK] for i in range(0, len(chunk), MAX_CHUNK))
+
+
+def _joined(parts: list[Coded]) -> Coded:
+    codes = [np.empty(0, np.int32), *(part.codes for part in parts)]
+    lengths = [np.empty(0, np.int64), *(part.lengths for part in parts)]
+    return Coded(np.concatenate(codes), np.concatenate(lengths))

@@ -1,0 +1,289 @@
+"""A prepared corpus: a folder of flat id arrays that are memory-mapped, with one vocabulary.
+
+Reading one needs numpy alone; only `encode`, for new texts, builds the tokenizer.
+"""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass, fields
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ulmfit.config import SPLITS, TextConfig
+from ulmfit.errors import UserError
+from ulmfit.files import MANIFEST, read_json, write_json
+from ulmfit.text.decode import decode_pieces, decode_words
+from ulmfit.text.vocab import Vocab
+
+if TYPE_CHECKING:
+    from ulmfit.text.tokenizers import Tokenizer
+
+FORMAT = 1
+SUBWORD_MODEL = "tokenizer/subwords.model"
+_REPAIR = "prepare it again: ulmfit prepare SOURCE --out"
+
+
+@dataclass(frozen=True)
+class SplitSummary:
+    """The size of a split, and how much of it the vocabulary does not know."""
+
+    documents: int
+    tokens: int
+    unknown: int
+
+
+@dataclass(frozen=True)
+class CorpusManifest:
+    """What manifest.json says of a corpus."""
+
+    name: str
+    key: str
+    """Hash of the data, the configuration and the tokenizer: equal keys mean equal corpora."""
+    config: TextConfig
+    label_kind: str
+    """none, category, multi or number."""
+    label_names: tuple[str, ...]
+    splits: dict[str, SplitSummary]
+    vocab_fingerprint: str
+    tokenizer_fingerprint: str
+    versions: dict[str, str]
+    notices: tuple[str, ...]
+    kind: str = "corpus"
+    format: int = FORMAT
+
+    def save(self, folder: Path) -> None:
+        """Write manifest.json."""
+        write_json(folder / MANIFEST, asdict(self))
+
+    @classmethod
+    def load(cls, folder: Path) -> CorpusManifest:
+        """Read manifest.json, or say what it is instead."""
+        path = folder / MANIFEST
+        content = read_json(path)
+        found = content.get("kind") if isinstance(content, dict) else None
+        if found != "corpus":
+            raise UserError(
+                f"{folder} holds {f'a {found}' if found else 'no artefact'}, not a corpus"
+            )
+        if content.get("format") != FORMAT:
+            raise UserError(
+                f"{path} has format {content.get('format')!r}, this ulmfit reads {FORMAT}: {_REPAIR} {folder}"
+            )
+        try:
+            content["config"] = _from_json(TextConfig, content["config"])
+            content["splits"] = {
+                name: SplitSummary(**split) for name, split in content["splits"].items()
+            }
+            return _from_json(cls, content)
+        except (KeyError, TypeError, AttributeError) as error:
+            raise UserError(
+                f"{path} is not a corpus manifest ({error}): {_REPAIR} {folder}"
+            ) from error
+
+
+def _from_json(kind: type, content: dict[str, Any]) -> Any:
+    """Build a dataclass from JSON, whose lists stand for tuples; every field must be there and no other."""
+    names = {field.name for field in fields(kind)}
+    if names != set(content):
+        raise KeyError(f"fields {sorted(names ^ set(content))}")
+    return kind(**{name: tuple(v) if isinstance(v, list) else v for name, v in content.items()})
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Corpus:
+    """Documents as ids, with labels and splits."""
+
+    folder: Path
+    manifest: CorpusManifest
+    vocab: Vocab
+    ids: np.ndarray
+    """All tokens of all documents, flat and memory-mapped."""
+    offsets: np.ndarray
+    """Document d is ids[offsets[d]:offsets[d + 1]]."""
+    splits: np.ndarray
+    """Per document the position of its split in `ulmfit.config.SPLITS`."""
+    labels: np.ndarray | None
+    """category: int32, -1 without label; number: float32, NaN; multi: an int8 matrix, rows of -1."""
+    characters: np.ndarray
+    """Length of each raw text, for figures per character."""
+
+    @classmethod
+    def load(cls, folder: str | Path) -> Corpus:
+        """Open a corpus folder, proving that its parts belong together."""
+        folder = Path(folder)
+        if not folder.is_dir():
+            raise UserError(f"{folder} is not a folder: {_REPAIR} {folder}")
+        manifest = CorpusManifest.load(folder)
+        vocab = Vocab.load(folder / "vocab.json")
+        if vocab.fingerprint != manifest.vocab_fingerprint:
+            raise UserError(
+                f"{folder / 'vocab.json'} is not the vocabulary of this corpus: {_REPAIR} {folder}"
+            )
+        arrays = [
+            _open(folder / f"{name}.npy") for name in ("ids", "offsets", "splits", "characters")
+        ]
+        labels = _open(folder / "labels.npy") if manifest.label_kind != "none" else None
+        ids, offsets, splits, characters = arrays
+        n = sum(split.documents for split in manifest.splits.values())
+        per_document = (splits, characters, *(() if labels is None else (labels,)))
+        if (
+            len(offsets) != n + 1
+            or offsets[-1] != len(ids)
+            or any(len(array) != n for array in per_document)
+        ):
+            raise UserError(
+                f"{folder}: the arrays do not fit the manifest's {n:,} documents: {_REPAIR} {folder}"
+            )
+        return cls(folder, manifest, vocab, ids, offsets, splits, labels, characters)
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    def __getitem__(self, document: int) -> np.ndarray:
+        """Return the ids of a document."""
+        if not 0 <= document < len(self):
+            raise IndexError(f"document {document} of {len(self)}")
+        return self.ids[self.offsets[document] : self.offsets[document + 1]]
+
+    @property
+    def label_kind(self) -> str:
+        """What the labels are: none, category, multi or number."""
+        return self.manifest.label_kind
+
+    @property
+    def label_names(self) -> tuple[str, ...]:
+        """The labels' names, in the order of their codes."""
+        return self.manifest.label_names
+
+    @property
+    def config(self) -> TextConfig:
+        """How the text became ids."""
+        return self.manifest.config
+
+    @property
+    def fingerprint(self) -> str:
+        """The key: a hash of the data, the configuration and the tokenizer."""
+        return self.manifest.key
+
+    def rows(self, split: str) -> np.ndarray:
+        """Return the numbers of the documents of a split, in corpus order."""
+        return np.flatnonzero(self.splits == SPLITS.index(split))
+
+    @cached_property
+    def tokenizer(self) -> Tokenizer:
+        """The tokenizer that made this corpus."""
+        from dataclasses import replace
+
+        from ulmfit.text.tokenizers import build_tokenizer
+
+        model = self.folder / SUBWORD_MODEL
+        tokenizer = build_tokenizer(
+            replace(self.config, sp_model=str(model)) if model.exists() else self.config
+        )
+        if tokenizer.fingerprint != self.manifest.tokenizer_fingerprint:
+            then = ", ".join(
+                f"{name} {version}" for name, version in self.manifest.versions.items()
+            )
+            raise UserError(
+                f"{self.folder} was tokenized with {then}; install these, or {_REPAIR} {self.folder}"
+            )
+        return tokenizer
+
+    def encode(self, texts: Iterable[str]) -> Iterator[np.ndarray]:
+        """Yield the ids of new texts, as they would stand in this corpus."""
+        for tokens in self.tokenizer.tokenize(texts):
+            yield self.vocab.encode(tokens)
+
+    def tokens(self, document: int) -> list[str]:
+        """Return the tokens of a document."""
+        return self.vocab.decode(self[document].tolist())
+
+    def text(self, document: int) -> str:
+        """Return a document as readable text, unknown words as `xxunk`."""
+        tokens = self.tokens(document)
+        return decode_words(tokens) if self.config.tokenizer == "word" else decode_pieces(tokens)
+
+    def label(self, document: int) -> str:
+        """Return a document's label in words, empty without one."""
+        value = None if self.labels is None else self.labels[document]
+        if (
+            value is None
+            or not np.all(np.isfinite(value))
+            or (np.any(value < 0)
+            and self.label_kind != "number")
+        ):
+            return ""
+        if self.label_kind == "multi":
+            return ", ".join(
+                name for name, holds in zip(self.label_names, value, strict=True) if holds
+            )
+        return f"{value:g}" if self.label_kind == "number" else self.label_names[value]
+
+    def show(self, n: int = 5, *, split: str = "train", characters: int = 300) -> Any:
+        """Return the first `n` documents of a split as a DataFrame to look at."""
+        import pandas as pd
+
+        rows = self.rows(split)[:n].tolist()
+        texts = [self.text(row)[:characters] for row in rows]
+        labels = {} if self.labels is None else {"label": [self.label(row) for row in rows]}
+        return pd.DataFrame(
+            {"text": texts, **labels, "tokens": [len(self[row]) for row in rows]}, index=rows
+        )
+
+    def summary(self) -> dict[str, Any]:
+        """Return what there is to know at a glance, for JSON."""
+        return {
+            "folder": str(self.folder), "name": self.manifest.name, "documents": len(self), "tokens": len(self.ids),
+            "vocabulary": len(self.vocab), "bytes_per_id": self.ids.dtype.itemsize,
+            "splits": {name: asdict(split) for name, split in self.manifest.splits.items()},
+            "label_kind": self.label_kind, "labels": self.label_counts(), "notices": list(self.manifest.notices),
+            "key": self.fingerprint,
+        }  # fmt: skip
+
+    def label_counts(self) -> dict[str, int]:
+        """Count the documents of each label; of numbers, all that have one."""
+        if self.labels is None:
+            return {}
+        if self.label_kind == "number":
+            return {"number": int(np.isfinite(self.labels).sum())}
+        known = self.labels[self.labels >= 0] if self.label_kind == "category" else None
+        counts = (
+            np.bincount(known, minlength=len(self.label_names))
+            if known is not None
+            else (self.labels > 0).sum(0)
+        )
+        return dict(zip(self.label_names, counts.tolist(), strict=True))
+
+    def __str__(self) -> str:
+        lines = [
+            f"corpus {self.manifest.name}: {len(self):,} documents, {len(self.ids):,} tokens in {self.folder}"
+        ]
+        for name, split in self.manifest.splits.items():
+            rate = split.unknown / split.tokens if split.tokens else 0
+            lines.append(
+                f"  {name:<5} {split.documents:>9,} documents {split.tokens:>12,} tokens  {rate:6.2%} unknown"
+            )
+        counted = ", ".join(f"{name} {n:,}" for name, n in list(self.label_counts().items())[:12])
+        lines.append(
+            f"  {len(self.vocab):,} entries in the vocabulary; labels: {counted or 'none'}"
+        )
+        return "\n".join([*lines, *(f"  note: {notice}" for notice in self.manifest.notices)])
+
+    __repr__ = __str__
+
+    def _repr_html_(self) -> str:
+        head, *rest = str(self).split("\n")
+        table = "".join(f"<li>{html.escape(line.strip())}</li>" for line in rest)
+        return f"<b>{html.escape(head)}</b><ul>{table}</ul>"
+
+
+def _open(path: Path) -> np.ndarray:
+    try:
+        return np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise UserError(f"{path} cannot be read ({error}): {_REPAIR} {path.parent}") from error

@@ -1,0 +1,99 @@
+"""Labels as they come, gathered batch by batch -> one array and the labels' names."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ulmfit.errors import UserError, nearest
+
+Label = str | float | tuple[str, ...] | None
+
+
+@dataclass(frozen=True)
+class Labels:
+    """The labels of all documents, and the names that their codes stand for."""
+
+    values: np.ndarray | None
+    names: tuple[str, ...]
+
+
+class LabelStore:
+    """Collect the labels of a source: an integer for each distinct one, and which splits it was seen in."""
+
+    def __init__(self, kind: str) -> None:
+        self.kind = kind
+        self._codes: dict[Label, int] = {}
+        self._parts: list[np.ndarray] = []
+        self._seen: Counter[tuple[Label, str]] = Counter()
+
+    def add(self, labels: Sequence[Label] | None, splits: Sequence[str]) -> None:
+        """Take the labels of a batch."""
+        if labels is None:
+            return
+        if self.kind == "number":
+            self._parts.append(
+                np.array([np.nan if label is None else label for label in labels], np.float32)
+            )
+            return
+        codes = self._codes
+        part = [-1 if label is None else codes.setdefault(label, len(codes)) for label in labels]
+        self._parts.append(np.array(part, np.int32))
+        self._seen.update(pair for pair in zip(labels, splits, strict=True) if pair[0] is not None)
+
+    def finish(self, name: str) -> Labels:
+        """Return all labels, refusing those that a classifier could not be trained on."""
+        if self.kind == "none":
+            return Labels(None, ())
+        values = np.concatenate(self._parts) if self._parts else np.empty(0, np.int32)
+        if self.kind == "number":
+            return Labels(values, ())
+        found = list(self._codes)
+        names = sorted({n for label in found for n in self._names(label)}, key=_natural)
+        self._refuse(names, name)
+        code_of = {n: i for i, n in enumerate(names)}
+        if self.kind == "category":
+            table = np.array(
+                [code_of[label] for label in found] + [-1], np.int32
+            )  # the last one is for no label
+        else:
+            table = np.zeros((len(found) + 1, len(names)), np.int8)
+            table[-1] = -1
+            for row, label in zip(table, found, strict=False):
+                row[[code_of[n] for n in self._names(label)]] = 1
+        return Labels(table[values], tuple(names))
+
+    def _names(self, label: Label) -> tuple[str, ...]:
+        return label if isinstance(label, tuple) else (str(label),)
+
+    def _refuse(self, names: list[str], name: str) -> None:
+        """Stop at a single label, and at labels of other splits that the training split does not have."""
+        if len(names) < 2 and self.kind == "category":
+            only = (
+                f"all labelled documents are {names[0]!r}" if names else "no document has a label"
+            )
+            raise UserError(
+                f"{name}: {only}, and a classifier needs two labels; for text alone pass --label none"
+            )
+        known = {n for label, split in self._seen if split == "train" for n in self._names(label)}
+        for label, split in self._seen if known else ():
+            for n in self._names(label):
+                if n not in known:
+                    count = sum(
+                        c
+                        for (other, s), c in self._seen.items()
+                        if s == split and n in self._names(other)
+                    )
+                    raise UserError(
+                        f"{name}: label {n!r} of {count} document(s) in split {split} is unknown to split train: "
+                        f"correct it or drop these rows; {nearest(n, sorted(known))}"
+                    )
+
+
+def _natural(name: str) -> tuple:
+    """Sort numbers in names by their value: 2 before 10."""
+    return tuple((int(p), "") if p.isdecimal() else (-1, p) for p in re.split(r"(\d+)", name) if p)

@@ -1,0 +1,175 @@
+"""Any source of text -> a corpus folder, in one pass and bounded memory.
+
+Tokens stream into a temporary file under provisional codes while they are counted; when all are counted, the
+vocabulary is known and the codes become ids. Nothing depends on the number of workers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
+
+import numpy as np
+
+from ulmfit.config import TextConfig
+from ulmfit.errors import UserError
+from ulmfit.files import MANIFEST, atomic_folder, fingerprint, hash_file, read_json
+from ulmfit.text.corpus import FORMAT, SUBWORD_MODEL, Corpus, CorpusManifest
+from ulmfit.text.documents import Source
+from ulmfit.text.labels import LabelStore
+from ulmfit.text.pieces import SubwordSplitter, train_subwords
+from ulmfit.text.rules import apply_rules
+from ulmfit.text.sources import open_source
+from ulmfit.text.tally import Tally
+from ulmfit.text.tokenizers import VERSION
+from ulmfit.text.vocab import Vocab
+from ulmfit.text.workers import DocumentCoder
+
+if TYPE_CHECKING:
+    from ulmfit.text.sources import Raw
+
+_BLOCK = 1 << 20  # codes renumbered at a time
+Progress = Callable[[int, int], None]  # takes the documents and the tokens so far
+
+
+def prepare(
+    source: Raw,
+    out: str | Path,
+    *,
+    text: str | Sequence[str] = "text",
+    label: str | Sequence[str] | None = "label",
+    split: str | None = None,
+    config: TextConfig = TextConfig(),
+    data_dir: str | Path | None = None,
+    columns: Sequence[str] | None = None,
+    n_workers: int = 0,
+    progress: Progress | None = None,
+) -> Corpus:
+    """Turn a source of texts into a corpus folder; one that is there already, from equal input, is kept."""
+    if n_workers < 0:
+        raise UserError(f"--workers is {n_workers}; allowed: 0 (this process) or more")
+    opened = open_source(
+        source,
+        text=text,
+        label=label,
+        split=split,
+        data_dir=data_dir,
+        columns=columns,
+        config=config,
+    )
+    key = _key(opened, config)
+    if _holds(Path(out), key):
+        return Corpus.load(out)
+    with atomic_folder(out) as folder:
+        coder = DocumentCoder(_with_model(opened, config, folder), n_workers=n_workers)
+        tally, labels = Tally(), LabelStore(opened.label_kind)
+        with open(folder / "codes.part", "w+b") as codes:
+            for documents, coded in coder.code(opened.batches()):
+                tally.add(documents, coded)
+                labels.add(documents.labels, documents.splits)
+                codes.write(coded.codes.tobytes())
+                if progress:
+                    progress(tally.n_documents, tally.n_tokens)
+            tokens = coder.tokens
+            vocab = _vocabulary(coder, tally.counts(tokens, config.vocab_splits), opened.name)
+            ids = vocab.encode(tokens)
+            _write_ids(codes, folder / "ids.npy", ids, tally.n_tokens)
+        (folder / "codes.part").unlink()
+        vocab.save(folder / "vocab.json")
+        found = labels.finish(opened.name)
+        _write_arrays(folder, tally, found.values)
+        manifest = CorpusManifest(
+            name=opened.name,
+            key=key,
+            config=replace(config, sp_model=None),
+            label_kind=opened.label_kind,
+            label_names=found.names,
+            splits=tally.summaries(ids),
+            vocab_fingerprint=vocab.fingerprint,
+            tokenizer_fingerprint=coder.tokenizer.fingerprint,
+            versions={name: version(name) for name in ("spacy", "sentencepiece", "numpy")},
+            notices=tuple(opened.notices),
+        )
+        manifest.save(folder)
+    return Corpus.load(out)
+
+
+def _key(source: Source, config: TextConfig) -> str:
+    """Hash all that the corpus depends on: the data, the configuration, and the code that reads them."""
+    model = (
+        hash_file(config.sp_model) if config.sp_model and Path(config.sp_model).is_file() else None
+    )
+    library = version("sentencepiece" if config.tokenizer == "subword" else "spacy")
+    settings = asdict(replace(config, sp_model=None))
+    return fingerprint([FORMAT, VERSION, library, source.fingerprint(), settings, model])
+
+
+def _holds(out: Path, key: str) -> bool:
+    """Tell whether a folder is the corpus of this key."""
+    return (out / MANIFEST).is_file() and read_json(out / MANIFEST).get("key") == key
+
+
+def _with_model(source: Source, config: TextConfig, folder: Path) -> TextConfig:
+    """Place the SentencePiece model of a subword corpus in its folder: the given one, or one trained on the source."""
+    if config.tokenizer != "subword":
+        return config
+    model = folder / SUBWORD_MODEL
+    model.parent.mkdir()
+    if config.sp_model:
+        SubwordSplitter(config.sp_model)  # refuses what is not a model
+        model.write_bytes(Path(config.sp_model).read_bytes())
+    else:
+        texts = _counted_texts(source, config)
+        train_subwords(texts, model, n_pieces=config.max_vocab, kind=config.sp_type)
+    return replace(config, sp_model=str(model))
+
+
+def _counted_texts(source: Source, config: TextConfig) -> Iterator[str]:
+    """Yield the texts that count for the vocabulary, after the rules."""
+    for documents in source.batches():
+        for fields, split in zip(
+            zip(*documents.fields, strict=True), documents.splits, strict=True
+        ):
+            if split in config.vocab_splits:
+                yield from (apply_rules(config.rules, field) for field in fields)
+
+
+def _vocabulary(coder: DocumentCoder, counts: dict[str, int], name: str) -> Vocab:
+    """Build the vocabulary: of a SentencePiece model its pieces, else the frequent tokens."""
+    config, splitter = coder.config, coder.tokenizer.splitter
+    if not counts:
+        raise UserError(
+            f"{name}: no document is in split {' or '.join(config.vocab_splits)}; see --vocab-splits"
+        )
+    if isinstance(splitter, SubwordSplitter):
+        return Vocab(splitter.vocabulary())
+    return Vocab.build(
+        counts, min_freq=config.min_freq, max_vocab=config.max_vocab, fake_tokens=config.fake_tokens
+    )
+
+
+def _write_ids(codes: BinaryIO, path: Path, ids: np.ndarray, n_tokens: int) -> None:
+    """Renumber the codes into `path`, a block at a time, in the smallest type that holds all ids."""
+    narrow = ids.astype(np.min_scalar_type(max(int(ids.max()), 256)))
+    codes.seek(0)
+    with open(path, "wb") as file:
+        header = {
+            "descr": np.lib.format.dtype_to_descr(narrow.dtype),
+            "fortran_order": False,
+            "shape": (n_tokens,),
+        }
+        np.lib.format.write_array_header_1_0(file, header)
+        while block := codes.read(4 * _BLOCK):
+            file.write(narrow[np.frombuffer(block, np.int32)].tobytes())
+
+
+def _write_arrays(folder: Path, tally: Tally, labels: np.ndarray | None) -> None:
+    """Write what there is one of per document."""
+    np.save(folder / "offsets.npy", np.concatenate([[0], np.cumsum(tally.lengths)]))
+    np.save(folder / "splits.npy", tally.splits)
+    np.save(folder / "characters.npy", tally.characters)
+    if labels is not None:
+        np.save(folder / "labels.npy", labels)

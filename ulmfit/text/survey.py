@@ -1,0 +1,127 @@
+"""One pass over a source that remembers what a check needs, in memory that does not hold the texts.
+
+In: a `Source`. Out: a `Survey`: counts, 8-byte hashes of texts, and a random sample of each split.
+"""
+
+from __future__ import annotations
+
+import random
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from hashlib import blake2b
+from typing import TYPE_CHECKING
+
+from ulmfit.text.rules import CONTROL_TOKENS, UNK
+
+if TYPE_CHECKING:
+    from ulmfit.text.cells import Label
+    from ulmfit.text.documents import Documents, Source
+
+SAMPLE = 1250  # documents of each split: at most 5,000 in all
+NAMED = 3  # examples that a finding names
+_TYPED = [token for token in CONTROL_TOKENS if token != UNK]  # a typed xxunk is what it says
+_CONTROL = re.compile(rf"(?<!\w)(?:{'|'.join(_TYPED)})(?!\w)", re.IGNORECASE)
+_TAG = re.compile(r"</?[a-z][^<>\n]{0,200}>", re.IGNORECASE)
+_REPAIRED_TAGS = {"<br />", "<unk>"}  # the fastai rules know what these mean
+
+
+@dataclass
+class SplitSurvey:
+    """What was seen of one split."""
+
+    n_documents: int = 0
+    n_repeated: int = 0
+    repeated: list[tuple[int, int]] = field(default_factory=list)
+    """The first few repeated documents, as (number of the document, number of the one it repeats)."""
+    hashes: dict[int, int] = field(default_factory=dict)
+    """The hash of each different text, and the number of its first document, counted from 1."""
+    labels: Counter[str] = field(default_factory=Counter)
+    n_labelled: int = 0
+    sample: list[str] = field(default_factory=list)
+
+
+@dataclass
+class Survey:
+    """What was seen of a whole source."""
+
+    name: str
+    label_kind: str
+    splits: dict[str, SplitSurvey] = field(default_factory=lambda: defaultdict(SplitSurvey))
+    n_control: int = 0
+    """Documents in which a control token is typed."""
+    n_html: int = 0
+    """Documents with HTML tags other than a line break."""
+    first_html: str = ""
+    notices: list[str] = field(default_factory=list)
+
+    @property
+    def n_documents(self) -> int:
+        """Documents of all splits."""
+        return sum(split.n_documents for split in self.splits.values())
+
+    def labels(self) -> Counter[str]:
+        """Count the labels of all splits."""
+        return sum((split.labels for split in self.splits.values()), Counter())
+
+    def sample(self, splits: Iterable[str]) -> list[str]:
+        """Return the sampled texts of some splits."""
+        return [text for name in splits if name in self.splits for text in self.splits[name].sample]
+
+    def is_whole(self, splits: Iterable[str]) -> bool:
+        """Tell whether the sample of these splits is all of their documents."""
+        return all(
+            self.splits[name].n_documents <= SAMPLE for name in splits if name in self.splits
+        )
+
+
+def survey(source: Source) -> Survey:
+    """Read a source once."""
+    seen = Survey(source.name, source.label_kind)
+    chance = random.Random(0)
+    for batch in source.batches():
+        _add(seen, batch, chance)
+    seen.notices = list(source.notices)
+    return seen
+
+
+def _add(seen: Survey, batch: Documents, chance: random.Random) -> None:
+    labels = batch.labels if batch.labels is not None else [None] * len(batch.splits)
+    for texts, label, split in zip(zip(*batch.fields), labels, batch.splits):
+        text = "\n".join(texts)
+        part = seen.splits[split]
+        part.n_documents += 1
+        _add_sample(part, text, chance)
+        _add_label(part, label)
+        _add_hash(part, text)
+        seen.n_control += "xx" in text.lower() and _CONTROL.search(text) is not None
+        if "<" in text and (tags := [t for t in _TAG.findall(text) if t not in _REPAIRED_TAGS]):
+            seen.n_html += 1
+            seen.first_html = seen.first_html or tags[0]
+
+
+def _add_sample(part: SplitSurvey, text: str, chance: random.Random) -> None:
+    """Keep every document seen so far with the same probability (reservoir sampling)."""
+    if len(part.sample) < SAMPLE:
+        part.sample.append(text)
+    elif (place := chance.randrange(part.n_documents)) < SAMPLE:
+        part.sample[place] = text
+
+
+def _add_label(part: SplitSurvey, label: Label) -> None:
+    if label is None:
+        return
+    part.n_labelled += 1
+    part.labels.update(label if isinstance(label, tuple) else (str(label),))
+
+
+def _add_hash(part: SplitSurvey, text: str) -> None:
+    if not text or text.isspace():  # kept empty documents are no copies of each other
+        return
+    key = int.from_bytes(blake2b(text.encode(), digest_size=8).digest(), "big")
+    first = part.hashes.setdefault(key, part.n_documents)
+    if first != part.n_documents:
+        part.n_repeated += 1
+        if len(part.repeated) < NAMED:
+            part.repeated.append((part.n_documents, first))

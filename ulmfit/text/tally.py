@@ -1,0 +1,94 @@
+"""What has to be known of all documents before their ids can be written: lengths, splits, and counts of tokens."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from ulmfit.config import SPLITS
+from ulmfit.text.chunks import Growing
+from ulmfit.text.coder import Coded
+from ulmfit.text.corpus import SplitSummary
+from ulmfit.text.documents import Documents
+from ulmfit.text.vocab import UNK_ID
+
+_NEVER = np.iinfo(np.int64).max
+
+
+class Tally:
+    """Count tokens by split, and remember where each was seen first."""
+
+    def __init__(self) -> None:
+        self._lengths, self._splits, self._characters = (
+            Growing(np.int64),
+            Growing(np.uint8),
+            Growing(np.uint32),
+        )
+        self._counts = np.zeros((len(SPLITS), 0), np.int64)
+        self._first = np.zeros(0, np.int64)
+        self.n_tokens = 0
+
+    def add(self, documents: Documents, coded: Coded) -> None:
+        """Count a batch of documents."""
+        splits = np.array([SPLITS.index(split) for split in documents.splits], np.uint8)
+        sizes = [sum(map(len, fields)) for fields in zip(*documents.fields, strict=True)]
+        self._lengths.extend(coded.lengths)
+        self._splits.extend(splits)
+        self._characters.extend(np.array(sizes, np.uint32))
+        self._make_room(int(coded.codes.max(initial=-1)) + 1)
+        split_of_token = np.repeat(splits, coded.lengths)
+        for split in np.unique(splits):
+            counts = np.bincount(coded.codes[split_of_token == split])
+            self._counts[split, : len(counts)] += counts
+        unseen = np.flatnonzero(self._first[coded.codes] == _NEVER)
+        codes, places = np.unique(coded.codes[unseen], return_index=True)
+        self._first[codes] = self.n_tokens + unseen[places]
+        self.n_tokens += len(coded.codes)
+
+    def _make_room(self, n_codes: int) -> None:
+        lacking = n_codes - len(self._first)
+        if lacking > 0:
+            room = max(lacking, len(self._first))
+            self._counts = np.pad(self._counts, ((0, 0), (0, room)))
+            self._first = np.pad(self._first, (0, room), constant_values=_NEVER)
+
+    @property
+    def n_documents(self) -> int:
+        """Documents so far."""
+        return len(self._lengths.values)
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """Tokens of each document."""
+        return self._lengths.values
+
+    @property
+    def splits(self) -> np.ndarray:
+        """Position of each document's split in `SPLITS`."""
+        return self._splits.values
+
+    @property
+    def characters(self) -> np.ndarray:
+        """Characters of each raw text."""
+        return self._characters.values
+
+    def counts(self, tokens: Sequence[str], splits: Sequence[str]) -> dict[str, int]:
+        """Return the count of each token in some splits, in the order in which the tokens first occurred."""
+        total = self._counts[[SPLITS.index(split) for split in splits]].sum(0)
+        order = np.argsort(self._first, kind="stable")
+        present = order[total[order] > 0]
+        return {
+            tokens[code]: n
+            for code, n in zip(present.tolist(), total[present].tolist(), strict=True)
+        }
+
+    def summaries(self, ids: np.ndarray) -> dict[str, SplitSummary]:
+        """Return the size of each split that has documents, given the id of each code."""
+        unknown = self._counts[:, : len(ids)][:, ids == UNK_ID].sum(1)
+        sizes = {name: int((self.splits == i).sum()) for i, name in enumerate(SPLITS)}
+        return {
+            name: SplitSummary(sizes[name], int(self._counts[i].sum()), int(unknown[i]))
+            for i, name in enumerate(SPLITS)
+            if sizes[name]
+        }
