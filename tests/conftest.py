@@ -1,0 +1,57 @@
+"""What several test files share: real corpora if there are any, and one small corpus that is prepared once."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from ulmfit.text.corpus import Corpus
+
+ROOT = Path(__file__).resolve().parents[1]
+DEMO_ROWS = 300
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """The folder of real corpora; without one, its tests are skipped."""
+    folder = Path(os.environ.get("ULMFIT_TEST_DATA") or ROOT.parent / "shared" / "data")
+    if not folder.is_dir():
+        pytest.skip(f"no real corpora in {folder}: set ULMFIT_TEST_DATA to a folder that has some")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def demo_frame() -> pd.DataFrame:
+    """The embedded corpus, whole, as its file says."""
+    import pandas as pd
+
+    return pd.read_csv(ROOT / "data" / "demo.csv.gz", keep_default_na=False)
+
+
+@pytest.fixture(scope="session")
+def demo_corpus(demo_frame: pd.DataFrame, tmp_path_factory: pytest.TempPathFactory) -> Corpus:
+    """Some rows of the embedded corpus, drawn from all of its splits and prepared."""
+    import ulmfit
+
+    rows = demo_frame.sample(n=min(DEMO_ROWS, len(demo_frame)), random_state=0)
+    out = tmp_path_factory.mktemp("demo") / "corpus"
+    return ulmfit.prepare(rows, out, split="split", config=ulmfit.PRESETS["tiny"])
+
+
+@pytest.fixture
+def tiny_frame() -> pd.DataFrame:
+    """Twelve labelled reviews, a third of them held out."""
+    import pandas as pd
+
+    texts = [
+        f"{mood} film number {i}, {mood} indeed" for i in range(6) for mood in ("fine", "dull")
+    ]
+    return pd.DataFrame(
+        {"text": texts, "label": ["pos", "neg"] * 6, "split": ["train"] * 8 + ["test"] * 4}
+    )

@@ -1,0 +1,152 @@
+"""What each verb of the command line does: flags in, one public function called, its result on stdout.
+
+To add a verb: its flags in flags.py, a function here, a line in `cli.VERBS`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import sys
+from collections.abc import Callable, Generator, Sequence
+from pathlib import Path
+from typing import Any
+
+from ulmfit.config import TextConfig
+from ulmfit.errors import UserError
+from ulmfit.files import MANIFEST
+from ulmfit.flags import CheckFlags, DataFlags, DoctorFlags, PrepareFlags, parse
+from ulmfit.progress import Progress
+
+
+def prepare(argv: Sequence[str]) -> None:
+    """Write a corpus folder, or show every step that a text goes through."""
+    flags = parse(PrepareFlags, "prepare", argv)
+    if flags.show:
+        return _show(flags.show, flags.config, is_json=flags.json)
+    flags.require_source("ulmfit prepare reviews.csv --out runs/reviews/corpus")
+    if flags.out is None:
+        raise UserError(
+            "prepare: no --out: name the folder to write, such as --out runs/demo/corpus"
+        )
+    from ulmfit.text.prepare import prepare as prepare_corpus
+
+    before = _written_at(flags.out)
+    with _progress() as progress:
+        corpus = prepare_corpus(
+            flags.documents(),
+            flags.out,
+            text=flags.text_columns(),
+            label=flags.label_columns(),
+            split=flags.split or None,
+            config=flags.config,
+            data_dir=flags.data_dir,
+            columns=flags.columns or None,
+            n_workers=flags.workers,
+            progress=lambda documents, _tokens: progress("documents", documents),
+        )
+    is_new = _written_at(flags.out) != before
+    _say(f"{'wrote' if is_new else 'up to date:'} {flags.out}")
+    _print(corpus.summary() if flags.json else str(corpus))
+
+
+def check(argv: Sequence[str]) -> None:
+    """Report on a data set; what must be repaired before training makes the exit code 2."""
+    flags = parse(CheckFlags, "check", argv)
+    flags.require_source("ulmfit check reviews.csv")
+    from ulmfit.text.check import check as check_source
+
+    report = check_source(
+        flags.documents(),
+        text=flags.text_columns(),
+        label=flags.label_columns(),
+        split=flags.split or None,
+        config=flags.config,
+        data_dir=flags.data_dir,
+        columns=flags.columns or None,
+    )
+    _print(report.to_json() if flags.json else str(report))
+    if errors := report.errors():
+        raise UserError(f"{report.name}: {errors[0].what}: {errors[0].detail}; {errors[0].action}")
+
+
+def doctor(argv: Sequence[str]) -> None:
+    """Report on the installation and the machine."""
+    flags = parse(DoctorFlags, "doctor", argv)
+    from ulmfit.doctor import examine
+
+    health = examine(data_dir=flags.data_dir)
+    _print(health.to_json() if flags.json else str(health))
+
+
+def data(argv: Sequence[str]) -> None:
+    """List the registered data sets."""
+    flags = parse(DataFlags, "data", argv)
+    from ulmfit.text.datasets import describe
+    from ulmfit.text.locate import data_folder, is_present
+
+    rows = [
+        {
+            "name": row.name,
+            "title": row.title,
+            "licence": row.licence,
+            "size_mb": round(row.size_mb, 1),
+            "present": is_present(row.name, flags.data_dir),
+        }
+        for row in describe()
+    ]
+    folder = str(data_folder(flags.data_dir))
+    _print({"data_dir": folder, "data_sets": rows} if flags.json else _table(rows, folder))
+
+
+def _table(rows: list[dict[str, Any]], folder: str) -> str:
+    wide = max(len(row["name"]) for row in rows)
+    lines = []
+    for row in rows:
+        size = "" if not row["size_mb"] else f"{row['size_mb']:,.1f} MB"
+        state = "here" if row["present"] else "to fetch"
+        lines.append(
+            f"{row['name']:{wide}}  {state:8}  {size:>8}  {row['title']}; licence: {row['licence']}"
+        )
+    return "\n".join([*lines, f"data folder: {folder}"])
+
+
+def _show(text: str, config: TextConfig, *, is_json: bool) -> None:
+    """Print the text after every rule, and at last its tokens."""
+    from ulmfit.text.tokenizers import build_tokenizer
+
+    steps = build_tokenizer(config).steps(text)
+    if is_json:
+        _print([{"rule": rule, "text": after} for rule, after in steps])
+        return
+    wide = max(len(rule) for rule, _ in steps)
+    shown = ((rule, after.replace("\n", "\\n")) for rule, after in steps)
+    _print("\n".join(f"{rule:{wide}}  {after}" for rule, after in shown))
+
+
+@contextlib.contextmanager
+def _progress() -> Generator[Callable[..., None]]:
+    """Lend a progress display that is wiped at the end, whatever happens."""
+    progress = Progress()
+    try:
+        yield progress
+    finally:
+        progress.close()
+
+
+def _written_at(folder: Path) -> int | None:
+    """Tell when an artefact was written; None if it is not there."""
+    manifest = folder / MANIFEST
+    return manifest.stat().st_mtime_ns if manifest.is_file() else None
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr)
+
+
+def _print(result: Any) -> None:
+    """Print text as it is, and anything else as JSON, in UTF-8 whatever the console's encoding."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(encoding="utf-8")
+    print(result if isinstance(result, str) else json.dumps(result, ensure_ascii=False, indent=1))
