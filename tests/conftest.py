@@ -17,6 +17,13 @@ ROOT = Path(__file__).resolve().parents[1]
 DEMO_ROWS = 300
 
 
+@pytest.fixture(scope="session", autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Keep the tests out of the user's cache folder, and the user's settings out of the tests."""
+    os.environ["ULMFIT_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+    os.environ.pop("ULMFIT_DATA", None)
+
+
 @pytest.fixture(scope="session")
 def real_data() -> Path:
     """The folder of real corpora; without one, its tests are skipped."""

@@ -111,7 +111,16 @@ def test_polar_words_stand_on_both_sides(reviews: list[Review]) -> None:
     counts: dict[str, Counter[str]] = {label: Counter() for label in ("pos", "neg", "")}
     for review in reviews:
         counts[review.label].update(set(review.words()))
-    praise = ["superb", "brilliant", "great", "loved", "triumph", "delighted", "gripping", "comfortable"]
+    praise = [
+        "superb",
+        "brilliant",
+        "great",
+        "loved",
+        "triumph",
+        "delighted",
+        "gripping",
+        "comfortable",
+    ]
     blame = ["dreadful", "dull", "bad", "hated", "disaster", "bored", "tedious", "flimsy"]
     for words, contrary in ((praise, "neg"), (blame, "pos")):
         assert all(counts[contrary][word] for word in words)

@@ -71,6 +71,8 @@ class Health:
     cpu_features: tuple[str, ...]
     """Of avx2, avx512, bf16, amx: what makes training and inference on a processor fast."""
     data_dir: str
+    cache_dir: str
+    """Where the tokenizers' memory of words lives; "" when it is switched off."""
     free_disk_gb: float
     missing_extras: tuple[MissingExtra, ...]
     problems: tuple[str, ...]
@@ -86,6 +88,7 @@ class Health:
             f"processor  {self.n_cores} cores to use, {self.n_threads} torch threads; "
             f"{', '.join(self.cpu_features) or 'no vector extension that we know of'}",
             f"data       {self.data_dir} ({self.free_disk_gb:,.1f} GB free)",
+            f"cache      {self.cache_dir or 'off'}",
         ]
         for extra in self.missing_extras:
             install = f'pip install "ulmfit[{extra.name}]"'
@@ -101,6 +104,7 @@ def examine(*, data_dir: str | Path | None = None) -> Health:
     """Look at the libraries, the processor and the disk."""
     from ulmfit import __version__
     from ulmfit.text.locate import data_folder
+    from ulmfit.text.memo import cache_folder
 
     folder = data_folder(data_dir)
     versions = {name: _version(name) for name in LIBRARIES}
@@ -117,6 +121,7 @@ def examine(*, data_dir: str | Path | None = None) -> Health:
         n_threads=n_threads,
         cpu_features=features(_cpu_flags()),
         data_dir=str(folder),
+        cache_dir=str(cache_folder() or ""),
         free_disk_gb=free_disk_gb,
         missing_extras=_missing_extras(),
         problems=_problems(versions, n_cores, n_threads, free_disk_gb),

@@ -8,7 +8,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ MANIFEST = "manifest.json"
 
 
 @contextlib.contextmanager
-def atomic_folder(out: str | Path) -> Iterator[Path]:
+def atomic_folder(out: str | Path) -> Generator[Path]:
     """Yield a temporary sibling of `out` and rename it into place when the block ends without an error.
 
     An artefact that stands at `out` is replaced; any other non-empty folder is left alone and refused.
@@ -55,7 +55,7 @@ def _replace_folder(part: Path, out: Path) -> None:
 
 
 @contextlib.contextmanager
-def _disk_errors(out: Path) -> Iterator[None]:
+def _disk_errors(out: Path) -> Generator[None]:
     """Turn a full disk or a folder without write permission into one line."""
     try:
         yield
@@ -69,7 +69,7 @@ def _disk_errors(out: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def atomic_file(path: str | Path) -> Iterator[Path]:
+def atomic_file(path: str | Path) -> Generator[Path]:
     """Yield a temporary sibling path of `path` and rename it into place when the block ends without an error."""
     path = Path(path)
     with _disk_errors(path):

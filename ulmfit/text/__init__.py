@@ -1,0 +1,1 @@
+"""Raw text to ids: sources, rules, tokenizers, vocabulary, corpus, batches."""

@@ -156,7 +156,7 @@ class ClassifierLoader(_Loader):
         super().__init__(corpus, dataset)
         self.n = len(dataset.rows)
         self._labels = None
-        if corpus.label_kind != "none":
+        if corpus.labels is not None:
             kind = np.int64 if corpus.label_kind == "category" else np.float32
             self._labels = corpus.labels[dataset.rows].astype(kind)
 

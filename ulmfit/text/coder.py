@@ -18,21 +18,13 @@ import numpy as np
 
 from ulmfit.text import rules as r
 from ulmfit.text.chunks import ChunkTable, Growing, Ragged
+from ulmfit.text.cuts import Cut, cut_texts
 
 MAX_CHUNK = (
     1_000  # characters; a longer run without white space is cut, so that no pattern can hang on it
 )
 MAX_CHUNKS = 1_000_000  # remembered; more are forgotten all at once, which bounds memory
 _BATCH = 1 << 20  # characters coded at a time: the arrays of a batch stay in the processor's cache
-_SPACE = ord(" ")
-_WHITE_BYTE = np.zeros(256, bool)
-_WHITE_BYTE[[9, 10, 11, 12, 13, 28, 29, 30, 31, _SPACE]] = True
-_WIDE = np.array(
-    [int.from_bytes(c.encode(), "big") for c in map(chr, range(128, 0x3001)) if c.isspace()]
-)
-_WIDE_LEAD = np.zeros(256, bool)  # the first bytes of white space beyond ASCII
-_WIDE_LEAD[[0xC2, 0xE1, 0xE2, 0xE3]] = True
-
 # What is known of a chunk, as bits.
 WHITE = 1  # white space, not text
 SPACED = 2  # a rule put a space before it
@@ -154,11 +146,13 @@ class Coder:
             return _joined([self._code_whole(text) for text in texts])
         if len(self.chunks) > MAX_CHUNKS:
             self.forget()
-        chunks, firsts = self._find_chunks(texts)
-        whole = self._needing_whole(texts, chunks, firsts)
+        cut = cut_texts([f"{r.BOS} {text}" for text in texts])
+        chunks, new = self.chunks.find(cut.data, cut.starts, cut.lengths)
+        self._learn([chunk.decode("utf-8", "surrogatepass") for chunk in new])
+        whole = self._needing_whole(texts, cut, chunks)
         self._widen_runs(chunks)
         codes, ends = self.chunk_codes.rows(chunks)
-        edges = np.concatenate([[0], ends])[firsts]
+        edges = np.concatenate([[0], ends])[cut.firsts]
         if not whole:
             return Coded(codes, np.diff(edges))
         pieces = [
@@ -167,16 +161,6 @@ class Coder:
         for i in whole:
             pieces[i] = self._code_whole(texts[i])
         return _joined(pieces)
-
-    def _find_chunks(self, texts: list[str]) -> tuple[np.ndarray, np.ndarray]:
-        """Return the numbers of all chunks, and where each text's begin; every text begins with `xxbos`."""
-        encoded = [f"{r.BOS} {text}".encode("utf-8", "surrogatepass") for text in texts]
-        data = b" ".join(encoded) + b" " * 17
-        starts, lengths = _cut(data)
-        begins = np.cumsum([0, *(len(text) + 1 for text in encoded)])
-        chunks, new = self.chunks.find(data, starts, lengths)
-        self._learn([chunk.decode("utf-8", "surrogatepass") for chunk in new])
-        return chunks, np.searchsorted(starts, begins)
 
     def _learn(self, new: list[str]) -> None:
         """Put new chunks through the rules, split them, and remember their tokens."""
@@ -245,21 +229,19 @@ class Coder:
             self._learn([chunk.decode() for chunk in new])
             chunks[i] = found[0]
 
-    def _needing_whole(self, texts: list[str], chunks: np.ndarray, firsts: np.ndarray) -> list[int]:
+    def _needing_whole(self, texts: list[str], cut: Cut, chunks: np.ndarray) -> list[int]:
         """Return the numbers of the texts whose tokens may not follow from their chunks."""
-
-        def texts_at(places: np.ndarray) -> np.ndarray:
-            return np.unique(np.searchsorted(firsts, places, "right") - 1)
-
         flags = self.flags.values[chunks]
+        whole = set(cut.texts_at(np.flatnonzero(flags & ENTANGLED)))
+        for i in cut.texts_at(np.flatnonzero(flags & REPEATING)):
+            if r.has_repeated_word(r.replace_rep(texts[i])):
+                whole.add(i)
         text = np.flatnonzero(flags & WHITE == 0)
-        twice = text[:-1][(np.diff(chunks[text]) == 0) & (flags[text[1:]] & WORD > 0)]
-        maybe = texts_at(np.concatenate([twice, np.flatnonzero(flags & REPEATING)])).tolist()
-        repeating = [i for i in maybe if r.has_repeated_word(r.replace_rep(texts[i]))]
-        whole = np.union1d(
-            texts_at(np.flatnonzero(flags & ENTANGLED)), np.array(repeating, np.int64)
-        )
-        return np.setdiff1d(whole, texts_at(np.flatnonzero(flags & CUT))).tolist()
+        twice = (np.diff(chunks[text]) == 0) & (flags[text[1:]] & WORD > 0)
+        for i in np.flatnonzero(twice[:-1]).tolist():
+            if r.has_repeated_word(r.replace_rep(cut.between(text[i], text[i + 2]))):
+                whole.update(cut.texts_at(text[i : i + 1]))
+        return sorted(whole.difference(cut.texts_at(np.flatnonzero(flags & CUT))))
 
     def _code_whole(self, text: str) -> Coded:
         """Code one cleaned text by applying all rules to it, and splitting it whole where spans do not do."""
@@ -290,30 +272,6 @@ def _company(parts: list[str], i: int, reach: int) -> list[str]:
     while last < min(len(parts) - 1, i + reach) and not parts[last + 1][0].isspace():
         last += 1
     return parts[first : last + 1]
-
-
-def _cut(data: bytes) -> tuple[np.ndarray, np.ndarray]:
-    """Return where the chunks of `data` start, and their lengths; `data` begins with text and ends with spaces.
-
-    Chunks are the runs of text, and the runs of white space from their first byte that is not a space.
-    """
-    content = np.frombuffer(data, np.uint8)
-    white = _WHITE_BYTE[content]
-    lead = np.flatnonzero(_WIDE_LEAD[content])
-    if lead.size:
-        two = content[lead].astype(np.uint32) << 8 | content[lead + 1]
-        three = two << 8 | content[lead + 2]
-        for codes, width in ((two, 2), (three, 3)):
-            found = lead[np.isin(codes, _WIDE)]
-            for i in range(width):
-                white[found + i] = True
-    edges = np.flatnonzero(white[1:] != white[:-1]) + 1
-    starts, ends = np.concatenate([[0], edges[1::2]]), edges[0::2]
-    odd = np.flatnonzero(white & (content != _SPACE))
-    if odd.size:
-        run, first = np.unique(np.searchsorted(ends, odd, "right"), return_index=True)
-        starts, ends = np.insert(starts, run, odd[first]), np.insert(ends, run, starts[run])
-    return starts, ends - starts
 
 
 def _shortened(chunk: str) -> str:

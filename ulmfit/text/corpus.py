@@ -86,7 +86,7 @@ class CorpusManifest:
             ) from error
 
 
-def _from_json(kind: type, content: dict[str, Any]) -> Any:
+def _from_json(kind: Any, content: dict[str, Any]) -> Any:
     """Build a dataclass from JSON, whose lists stand for tuples; every field must be there and no other."""
     names = {field.name for field in fields(kind)}
     if names != set(content):
@@ -214,8 +214,7 @@ class Corpus:
         if (
             value is None
             or not np.all(np.isfinite(value))
-            or (np.any(value < 0)
-            and self.label_kind != "number")
+            or (np.any(value < 0) and self.label_kind != "number")
         ):
             return ""
         if self.label_kind == "multi":

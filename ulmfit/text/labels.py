@@ -57,9 +57,8 @@ class LabelStore:
         self._refuse(names, name)
         code_of = {n: i for i, n in enumerate(names)}
         if self.kind == "category":
-            table = np.array(
-                [code_of[label] for label in found] + [-1], np.int32
-            )  # the last one is for no label
+            codes = [code_of[n] for label in found for n in self._names(label)]
+            table = np.array([*codes, -1], np.int32)  # the last one is for no label
         else:
             table = np.zeros((len(found) + 1, len(names)), np.int8)
             table[-1] = -1

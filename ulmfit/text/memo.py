@@ -41,7 +41,7 @@ class Memo:
         if self._path and len(coder.chunks) > _GROWTH * self._known:
             try:
                 with atomic_file(self._path) as part, open(part, "wb") as file:
-                    np.savez(file, **coder.memory())
+                    np.savez(file, allow_pickle=False, **coder.memory())
             except UserError:
                 return
             self._known = len(coder.chunks)

@@ -85,12 +85,18 @@ def train_subwords(texts: Iterable[str], out: str | Path, *, n_pieces: int, kind
     from sentencepiece import SentencePieceTrainer
 
     model = io.BytesIO()
-    options = dict(
-        model_type=kind, vocab_size=n_pieces, hard_vocab_limit=False, minloglevel=2, num_threads=1,
-        character_coverage=0.99999, max_sentence_length=_MAX_SENTENCE_BYTES,
-        unk_id=0, pad_id=1, bos_id=2, eos_id=3, unk_piece=UNK, pad_piece=PAD, bos_piece=BOS, eos_piece=EOS,
-        control_symbols=list(CONTROL_TOKENS[4:]),
-    )  # fmt: skip
+    options: dict[str, Any] = {
+        "model_type": kind,
+        "vocab_size": n_pieces,
+        "hard_vocab_limit": False,  # a small text may not hold as many pieces
+        "character_coverage": 0.99999,
+        "max_sentence_length": _MAX_SENTENCE_BYTES,
+        "num_threads": 1,  # more make the model depend on their number
+        "minloglevel": 2,
+        **{"unk_id": 0, "pad_id": 1, "bos_id": 2, "eos_id": 3},
+        **{"unk_piece": UNK, "pad_piece": PAD, "bos_piece": BOS, "eos_piece": EOS},
+        "control_symbols": list(CONTROL_TOKENS[4:]),
+    }
     try:
         SentencePieceTrainer.train(
             sentence_iterator=_sentences(texts), model_writer=model, **options

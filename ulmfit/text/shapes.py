@@ -7,17 +7,16 @@ the tree proves what a language's patterns do to these, they need no tokenizer. 
 
 from __future__ import annotations
 
+import importlib
 import re
 import string
+import sys
 from collections.abc import Callable, Iterable
 from typing import Any
 
-try:
-    from re import _constants as sre
-    from re import _parser as parser
-except ImportError:  # Python 3.10
-    import sre_constants as sre
-    import sre_parse as parser
+_NEW = sys.version_info >= (3, 11)
+parser: Any = importlib.import_module("re._parser" if _NEW else "sre_parse")
+sre: Any = importlib.import_module("re._constants" if _NEW else "sre_constants")
 
 LETTERS = frozenset(string.ascii_lowercase)
 _LOOKING = (sre.AT, sre.ASSERT, sre.ASSERT_NOT)

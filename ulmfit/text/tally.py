@@ -77,18 +77,17 @@ class Tally:
         """Return the count of each token in some splits, in the order in which the tokens first occurred."""
         total = self._counts[[SPLITS.index(split) for split in splits]].sum(0)
         order = np.argsort(self._first, kind="stable")
-        present = order[total[order] > 0]
+        seen = order[total[order] > 0]
         return {
-            tokens[code]: n
-            for code, n in zip(present.tolist(), total[present].tolist(), strict=True)
+            tokens[code]: n for code, n in zip(seen.tolist(), total[seen].tolist(), strict=True)
         }
 
     def summaries(self, ids: np.ndarray) -> dict[str, SplitSummary]:
         """Return the size of each split that has documents, given the id of each code."""
-        unknown = self._counts[:, : len(ids)][:, ids == UNK_ID].sum(1)
-        sizes = {name: int((self.splits == i).sum()) for i, name in enumerate(SPLITS)}
+        unknown = np.flatnonzero(ids[: len(self._first)] == UNK_ID)
+        sizes = np.bincount(self.splits, minlength=len(SPLITS))
         return {
-            name: SplitSummary(sizes[name], int(self._counts[i].sum()), int(unknown[i]))
-            for i, name in enumerate(SPLITS)
-            if sizes[name]
+            name: SplitSummary(int(size), int(counts.sum()), int(counts[unknown].sum()))
+            for name, size, counts in zip(SPLITS, sizes, self._counts, strict=True)
+            if size
         }

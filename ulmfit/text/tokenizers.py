@@ -70,7 +70,7 @@ class Tokenizer:
         shown, original = [("text", text)], text
         for rule in RULES[self.config.rules]:
             text = rule(text)
-            shown.append((rule.__name__, text))
+            shown.append((getattr(rule, "__name__", "rule"), text))
         tokens = next(self.tokenize([original]))
         return [*shown, (self.config.tokenizer, " ".join(tokens)), ("decode", self.decode(tokens))]
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import itertools
 import re
+from collections.abc import Callable
 from typing import Any
 
 from ulmfit.errors import UserError
@@ -33,26 +34,23 @@ class WordSplitter(Splitter):
 
     def __init__(self, lang: str) -> None:
         import spacy
-        from spacy.tokenizer import Tokenizer
 
         self._spacy: Any = _blank(lang)
-        self.is_per_span = type(self._spacy) is Tokenizer
+        plain = spacy.blank("xx").tokenizer
+        self.is_per_span = type(self._spacy) is type(plain)  # Chinese, Japanese ... have their own
         self.fingerprint = f"spacy-{spacy.__version__}-{lang}"
-        if self.is_per_span:
-            cases = self._cases = frozenset(self._spacy.rules)
-            self._unmatched = _without_matcher(self._spacy)
-            self._spaced = frozenset(
-                max(case.split(), key=len) for case in cases if _is_spaced(case)
-            )
-            self._affixed = frozenset(case for case in cases if _has_affix(self._spacy, case))
-            self.reach = max(
-                map(len, cases), default=0
-            )  # a special case has no more tokens than characters
-            self._openers, self._closers = _single_marks(self._spacy)
-            self._opening = {
-                mark: tuple(c for c in cases if c[0] == mark) for mark in self._openers
-            }
-            self._suffix_length = functools.lru_cache(maxsize=1 << 16)(self._spacy.find_suffix)
+        if not self.is_per_span:
+            return
+        cases: frozenset[str] = frozenset(self._spacy.rules)
+        spaced = [case for case in cases if len(case.split()) > 1]
+        self._cases = cases
+        self._unmatched = _without_matcher(self._spacy)
+        self._spaced = {max(case.split(), key=len) for case in spaced}
+        self._affixed = {case for case in cases if _has_affix(self._spacy, case)}
+        self.reach = max(map(len, cases))  # a special case has no more tokens than characters
+        self._openers, self._closers = _single_marks(self._spacy)
+        self._opening = {m: tuple(c for c in cases if c[0] == m) for m in self._openers}
+        self._suffix_length = functools.lru_cache(maxsize=1 << 16)(self._spacy.find_suffix)
 
     def split(self, spans: list[str]) -> tuple[list[list[str]], list[bool]]:
         """Return the tokens of each span, and whether the span's company can change them.
@@ -68,10 +66,8 @@ class WordSplitter(Splitter):
             i for i, found in enumerate(tokens) if len(found) > 1 and self._may_match(found)
         ]
         suspects = [spans[i] for i in doubtful]
-        matched, unmatched = (
-            _split_bulk(self._spacy, suspects),
-            _split_bulk(self._unmatched, suspects),
-        )
+        matched = _split_bulk(self._spacy, suspects)
+        unmatched = _split_bulk(self._unmatched, suspects)
         entangled = [any(piece in span for piece in self._spaced) for span in spans]
         for i, one, other in zip(doubtful, matched, unmatched, strict=True):
             tokens[i], entangled[i] = one, entangled[i] or one != other
@@ -80,9 +76,9 @@ class WordSplitter(Splitter):
     def _peel(self, span: str) -> tuple[str, str, str]:
         """Take a mark off the front of a word, and all marks off its end that spaCy takes one at a time."""
         before, core, end = "", span, len(span)
-        if end > 1 and span[0] in self._openers and "a" <= span[1] <= "z":
-            if not span.startswith(self._opening[span[0]]):
-                before, core = span[0], span[1:]
+        opened = end > 1 and span[0] in self._openers and "a" <= span[1] <= "z"
+        if opened and not span.startswith(self._opening[span[0]]):
+            before, core = span[0], span[1:]
         end = len(core)
         if "a" <= core[0] <= "z":
             while end > 1 and core[end - 1] in self._closers and core[end - 2] != core[end - 1]:
@@ -123,10 +119,9 @@ class WordSplitter(Splitter):
 def _blank(lang: str) -> Any:
     """Make spaCy's blank tokenizer for a language, with the control tokens as special cases."""
     import spacy
-    from spacy.symbols import ORTH
 
     try:
-        tokenizer = spacy.blank(lang).tokenizer
+        tokenizer: Any = spacy.blank(lang).tokenizer
         tokenizer.vocab.lex_attr_getters = {}  # shapes, stop words ...: half of the cost of a new word
     except ImportError as error:
         reason = str(error).splitlines()[0]
@@ -135,7 +130,7 @@ def _blank(lang: str) -> Any:
         ) from error
     if hasattr(tokenizer, "add_special_case"):
         for token in CONTROL_TOKENS:
-            tokenizer.add_special_case(token, [{ORTH: token}])
+            tokenizer.add_special_case(token, [{"ORTH": token}])
     return tokenizer
 
 
@@ -145,16 +140,14 @@ def _without_matcher(tokenizer: Any) -> Any:
     spaCy files a special case with that matcher only if an affix pattern finds something in it: so the cases are
     added while the patterns are asleep.
     """
-    from spacy.tokenizer import Tokenizer
-
     awake = False
 
-    def when_awake(function: Any, otherwise: Any) -> Any:
+    def when_awake(function: Callable[[str], Any] | None, otherwise: Any) -> Any:
         return None if function is None else lambda text: function(text) if awake else otherwise
 
-    copy = Tokenizer(
+    copy = type(tokenizer)(
         tokenizer.vocab,
-        rules={case: rule for case, rule in tokenizer.rules.items() if not _is_spaced(case)},
+        rules={case: rule for case, rule in tokenizer.rules.items() if len(case.split()) < 2},
         prefix_search=when_awake(tokenizer.prefix_search, None),
         suffix_search=when_awake(tokenizer.suffix_search, None),
         infix_finditer=when_awake(tokenizer.infix_finditer, ()),
@@ -177,11 +170,6 @@ def _split_bulk(tokenizer: Any, spans: list[str]) -> list[list[str]]:
     return tokens
 
 
-def _is_spaced(case: str) -> bool:
-    """Tell whether a special case goes over several spans."""
-    return len(case.split()) > 1
-
-
 def _has_affix(tokenizer: Any, text: str) -> bool:
     """Tell whether an affix pattern finds something in a special case, so that spaCy matches it over tokens."""
     finders = (tokenizer.find_prefix, tokenizer.find_suffix, tokenizer.find_infix)
@@ -199,7 +187,7 @@ def _single_marks(tokenizer: Any) -> tuple[str, str]:
         tokenizer.infix_finditer,
         tokenizer.url_match,
     )
-    patterns = [getattr(function, "__self__", None) for function in functions]
+    patterns: list[Any] = [getattr(function, "__self__", None) for function in functions]
     if tokenizer.token_match or not all(isinstance(pattern, re.Pattern) for pattern in patterns):
         return "", ""
     prefix, suffix = patterns[:2]
