@@ -33,7 +33,6 @@ REPEATING = 8  # a rule made single characters of it, which replace_wrep may tak
 ENTANGLED = 16  # its neighbours can change its tokens
 CUT = 32  # longer than MAX_CHUNK
 _IS_WORD = re.compile(r"\w+").fullmatch
-_PART = re.compile(r"\S+|[^\S ]\s*")
 _IS_REPEATING = re.compile(rf"{r.REP} \d+ \w").search
 
 
@@ -141,7 +140,8 @@ class Coder:
             return cleaned[0].strip()
         return " ".join(f"{r.FLD} {i} {text}" for i, text in enumerate(cleaned, 1)).strip()
 
-    def _code_batch(self, texts: list[str]) -> Coded:
+    def _code_batch(self, texts: list[str], *, counted: bool = False) -> Coded:
+        """Code cleaned texts; `counted` are those whose repeated words have been counted already."""
         if not self.splitter.is_per_span:
             return _joined([self._code_whole(text) for text in texts])
         if len(self.chunks) > MAX_CHUNKS:
@@ -149,18 +149,15 @@ class Coder:
         cut = cut_texts([f"{r.BOS} {text}" for text in texts])
         chunks, new = self.chunks.find(cut.data, cut.starts, cut.lengths)
         self._learn([chunk.decode("utf-8", "surrogatepass") for chunk in new])
-        whole = self._needing_whole(texts, cut, chunks)
+        replaced = self._beyond_chunks(texts, cut, chunks, counted)
         self._widen_runs(chunks)
         codes, ends = self.chunk_codes.rows(chunks)
         edges = np.concatenate([[0], ends])[cut.firsts]
-        if not whole:
+        if not replaced:
             return Coded(codes, np.diff(edges))
-        pieces = [
-            Coded(codes[a:b], np.array([b - a])) for a, b in itertools.pairwise(edges.tolist())
-        ]
-        for i in whole:
-            pieces[i] = self._code_whole(texts[i])
-        return _joined(pieces)
+        bounds = itertools.pairwise(edges.tolist())
+        pieces = [replaced.get(i, codes[a:b]) for i, (a, b) in enumerate(bounds)]
+        return Coded(np.concatenate(pieces), np.fromiter(map(len, pieces), np.int64, len(pieces)))
 
     def _learn(self, new: list[str]) -> None:
         """Put new chunks through the rules, split them, and remember their tokens."""
@@ -229,49 +226,66 @@ class Coder:
             self._learn([chunk.decode() for chunk in new])
             chunks[i] = found[0]
 
-    def _needing_whole(self, texts: list[str], cut: Cut, chunks: np.ndarray) -> list[int]:
-        """Return the numbers of the texts whose tokens may not follow from their chunks."""
+    def _beyond_chunks(
+        self, texts: list[str], cut: Cut, chunks: np.ndarray, counted: bool
+    ) -> dict[int, np.ndarray]:
+        """Return the tokens of the texts whose tokens do not follow from their chunks."""
         flags = self.flags.values[chunks]
-        whole = set(cut.texts_at(np.flatnonzero(flags & ENTANGLED)))
-        for i in cut.texts_at(np.flatnonzero(flags & REPEATING)):
-            if r.has_repeated_word(r.replace_rep(texts[i])):
-                whole.add(i)
+        repeating = set() if counted else self._repeating(cut, chunks, flags)
+        entangled = np.flatnonzero(flags & ENTANGLED)
+        disturbed = {i for i in cut.texts_at(entangled) if i in repeating}
+        for chunk in entangled.tolist():
+            if self._is_disturbed(cut, chunks, flags, chunk):
+                disturbed.update(cut.texts_at(np.array([chunk])))
+        for i in cut.texts_at(np.flatnonzero(flags & CUT)):
+            repeating.discard(i)
+            disturbed.discard(i)
+        recounted = {i: r.replace_wrep(r.replace_rep(texts[i])) for i in repeating - disturbed}
+        for i, text in list(recounted.items()):
+            if r.replace_rep(text) != text:  # a count, such as 111, would be taken for a repetition
+                disturbed.add(i)
+                del recounted[i]
+        found = {i: self._code_whole(texts[i]).codes for i in disturbed}
+        if recounted:
+            coded = self._code_batch([text.strip() for text in recounted.values()], counted=True)
+            found |= zip(
+                recounted, np.split(coded.codes, np.cumsum(coded.lengths)[:-1]), strict=True
+            )
+        return found
+
+    def _repeating(self, cut: Cut, chunks: np.ndarray, flags: np.ndarray) -> set[int]:
+        """Return the numbers of the texts in which `replace_wrep` finds something."""
         text = np.flatnonzero(flags & WHITE == 0)
-        twice = (np.diff(chunks[text]) == 0) & (flags[text[1:]] & WORD > 0)
-        for i in np.flatnonzero(twice[:-1]).tolist():
-            if r.has_repeated_word(r.replace_rep(cut.between(text[i], text[i + 2]))):
-                whole.update(cut.texts_at(text[i : i + 1]))
-        return sorted(whole.difference(cut.texts_at(np.flatnonzero(flags & CUT))))
+        maybe = flags[text] & REPEATING > 0
+        maybe[:-1] |= (np.diff(chunks[text]) == 0) & (flags[text[1:]] & WORD > 0)
+        found = set()
+        for i in np.flatnonzero(maybe).tolist():
+            # Three equal words in a row, one of which is here, or two of which begin here.
+            around = cut.between(text[max(i - 2, 0)], text[min(i + 2, len(text) - 1)])
+            if r.has_repeated_word(r.replace_rep(around)):
+                found.update(cut.texts_at(text[i : i + 1]))
+        return found
+
+    def _is_disturbed(self, cut: Cut, chunks: np.ndarray, flags: np.ndarray, chunk: int) -> bool:
+        """Tell whether its neighbours change the tokens of an entangled chunk, by splitting them together."""
+        number = np.searchsorted(cut.firsts, chunk, "right") - 1
+        first = max(int(cut.firsts[number]), chunk - self.splitter.reach)
+        end = min(int(cut.firsts[number + 1]), chunk + self.splitter.reach + 1)
+        white = first + np.flatnonzero(flags[first:end] & WHITE)  # nothing reaches across
+        first = max([first, *(white[white < chunk] + 1).tolist()])
+        end = min([end, *white[white > chunk].tolist()])
+        text = cut.between(first, end - 1)
+        for rule in r.CHUNK_RULES[self.rules]:
+            text = rule(text)
+        together = self._codes(self.splitter.document(" ".join(text.split())))
+        return not np.array_equal(together, self.chunk_codes.rows(chunks[first:end])[0])
 
     def _code_whole(self, text: str) -> Coded:
-        """Code one cleaned text by applying all rules to it, and splitting it whole where spans do not do."""
+        """Code one cleaned text by applying all rules to it, and splitting it whole."""
         for rule in r.RULES[self.rules]:
             text = rule(text) if rule not in (r.fix_html, r.escape_controls) else text
-        text = f"{r.BOS} {text}"
-        if not self.splitter.is_per_span or self._is_disturbed(parts := _PART.findall(text)):
-            codes = self._codes(self.splitter.document(text))
-        else:
-            codes = self._span_rows(parts)[0]
+        codes = self._codes(self.splitter.document(f"{r.BOS} {text}"))
         return Coded(codes, np.array([len(codes)]))
-
-    def _is_disturbed(self, parts: list[str]) -> bool:
-        """Tell whether neighbours change the tokens of an entangled span: try each within their reach."""
-        for i in np.flatnonzero(self._span_rows(parts)[2]).tolist():
-            near = _company(parts, i, self.splitter.reach)
-            together = self._codes(self.splitter.document(" ".join(near)))
-            if not np.array_equal(together, self._span_rows(near)[0]):
-                return True
-        return False
-
-
-def _company(parts: list[str], i: int, reach: int) -> list[str]:
-    """Return part `i` with up to `reach` parts on either side, no further than to the next white space."""
-    first, last = i, i
-    while first > max(0, i - reach) and not parts[first - 1][0].isspace():
-        first -= 1
-    while last < min(len(parts) - 1, i + reach) and not parts[last + 1][0].isspace():
-        last += 1
-    return parts[first : last + 1]
 
 
 def _shortened(chunk: str) -> str:

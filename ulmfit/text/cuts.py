@@ -11,14 +11,20 @@ from dataclasses import dataclass
 
 import numpy as np
 
-_SPACE = ord(" ")
-_WHITE_BYTE = np.zeros(256, bool)
-_WHITE_BYTE[[9, 10, 11, 12, 13, 28, 29, 30, 31, _SPACE]] = True
+# Classes of bytes; the lowest bit says white space.
+_TEXT, _SPACE, _LEAD, _WHITE = 0, 1, 2, 3
+_CLASS = bytearray(256)
+for _byte, _class in (
+    *((byte, _WHITE) for byte in (9, 10, 11, 12, 13, 28, 29, 30, 31)),
+    *(
+        (byte, _LEAD) for byte in (0xC2, 0xE1, 0xE2, 0xE3)
+    ),  # white space beyond ASCII begins with these
+    (ord(" "), _SPACE),
+):
+    _CLASS[_byte] = _class
 _WIDE = np.array(
     [int.from_bytes(c.encode(), "big") for c in map(chr, range(128, 0x3001)) if c.isspace()]
 )
-_WIDE_LEAD = np.zeros(256, bool)  # the first bytes of white space beyond ASCII
-_WIDE_LEAD[[0xC2, 0xE1, 0xE2, 0xE3]] = True
 
 
 @dataclass(frozen=True)
@@ -53,19 +59,21 @@ def cut_texts(texts: Sequence[str]) -> Cut:
 
 def _cut(data: bytes) -> tuple[np.ndarray, np.ndarray]:
     """Return where the chunks of `data` start, and their lengths; `data` begins with text and ends with spaces."""
-    content = np.frombuffer(data, np.uint8)
-    white = _WHITE_BYTE[content]
-    lead = np.flatnonzero(_WIDE_LEAD[content])
+    classes = np.frombuffer(data.translate(_CLASS), np.uint8)
+    lead = np.flatnonzero(classes == _LEAD)
     if lead.size:
+        classes = classes.copy()
+        content = np.frombuffer(data, np.uint8)
         two = content[lead].astype(np.uint32) << 8 | content[lead + 1]
         three = two << 8 | content[lead + 2]
         for codes, width in ((two, 2), (three, 3)):
             found = lead[np.isin(codes, _WIDE)]
             for i in range(width):
-                white[found + i] = True
+                classes[found + i] = _WHITE
+    white = classes & 1
     edges = np.flatnonzero(white[1:] != white[:-1]) + 1
     starts, ends = np.concatenate([[0], edges[1::2]]), edges[0::2]
-    odd = np.flatnonzero(white & (content != _SPACE))
+    odd = np.flatnonzero(classes == _WHITE)
     if odd.size:
         run, first = np.unique(np.searchsorted(ends, odd, "right"), return_index=True)
         starts, ends = np.insert(starts, run, odd[first]), np.insert(ends, run, starts[run])

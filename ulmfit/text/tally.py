@@ -37,11 +37,13 @@ class Tally:
         self._splits.extend(splits)
         self._characters.extend(np.array(sizes, np.uint32))
         self._make_room(int(coded.codes.max(initial=-1)) + 1)
-        split_of_token = np.repeat(splits, coded.lengths)
-        for split in np.unique(splits):
-            counts = np.bincount(coded.codes[split_of_token == split])
+        present = np.unique(splits)
+        split_of_token = np.repeat(splits, coded.lengths) if len(present) > 1 else None
+        for split in present:
+            codes = coded.codes if split_of_token is None else coded.codes[split_of_token == split]
+            counts = np.bincount(codes)
             self._counts[split, : len(counts)] += counts
-        unseen = np.flatnonzero(self._first[coded.codes] == _NEVER)
+        unseen = np.flatnonzero((self._first == _NEVER)[coded.codes])
         codes, places = np.unique(coded.codes[unseen], return_index=True)
         self._first[codes] = self.n_tokens + unseen[places]
         self.n_tokens += len(coded.codes)

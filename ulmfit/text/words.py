@@ -47,7 +47,8 @@ class WordSplitter(Splitter):
         self._unmatched = _without_matcher(self._spacy)
         self._spaced = {max(case.split(), key=len) for case in spaced}
         self._affixed = {case for case in cases if _has_affix(self._spacy, case)}
-        self.reach = max(map(len, cases))  # a special case has no more tokens than characters
+        self._longest = max(map(len, cases))
+        self.reach = max(map(len, _split_bulk(_without_cases(self._spacy), sorted(self._affixed))))
         self._openers, self._closers = _single_marks(self._spacy)
         self._opening = {m: tuple(c for c in cases if c[0] == m) for m in self._openers}
         self._suffix_length = functools.lru_cache(maxsize=1 << 16)(self._spacy.find_suffix)
@@ -103,7 +104,7 @@ class WordSplitter(Splitter):
                 text += token
                 if text in self._affixed:
                     return True
-                if len(text) > self.reach:
+                if len(text) > self._longest:
                     break
         return False
 
@@ -156,6 +157,18 @@ def _without_matcher(tokenizer: Any) -> Any:
     )
     awake = True
     return copy
+
+
+def _without_cases(tokenizer: Any) -> Any:
+    """Copy a spaCy tokenizer, less its special cases: so it splits a case to know it again in tokens."""
+    return type(tokenizer)(
+        tokenizer.vocab,
+        prefix_search=tokenizer.prefix_search,
+        suffix_search=tokenizer.suffix_search,
+        infix_finditer=tokenizer.infix_finditer,
+        token_match=tokenizer.token_match,
+        url_match=tokenizer.url_match,
+    )
 
 
 def _split_bulk(tokenizer: Any, spans: list[str]) -> list[list[str]]:
