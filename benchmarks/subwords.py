@@ -1,0 +1,105 @@
+"""Raw text -> SentencePiece ids, rules included, beside the library's own `encode` of the same texts.
+
+    python benchmarks/subwords.py imdb_labeled.csv.xz --text text
+
+One process, in turn over the parts of the corpus: our subword tokenizer with fastai's rules, cold and then warm, and
+`SentencePieceProcessor.encode(list)` of the same texts after the rules, which is the encoding alone: the rules are not
+timed for it. Prints one JSON line: the ratio of our rate to that of `encode`, with the spread over the parts, and the
+share of texts whose pieces differ (the library sums scores over a whole text in single precision, we over a word).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import tempfile
+import time
+from pathlib import Path
+
+from sentencepiece import SentencePieceProcessor
+
+from ulmfit import TextConfig
+from ulmfit.text.pieces import train_subwords
+from ulmfit.text.rules import CONTROL_TOKENS, apply_rules
+from ulmfit.text.sources import open_source
+from ulmfit.text.tokenizers import build_tokenizer
+
+PARTS = 10
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("source")
+    parser.add_argument("--text", default="text")
+    parser.add_argument("--documents", type=int, default=10**9)
+    parser.add_argument("--pieces", type=int, default=15_000)
+    args = parser.parse_args()
+    source = open_source(args.source, text=args.text, label=None)
+    texts = [text for batch in source.batches() for text in batch.fields[0]][: args.documents]
+    with tempfile.TemporaryDirectory() as folder:
+        model = Path(folder) / "subwords.model"
+        sample = (apply_rules("fastai", text) for text in texts[:10_000])
+        train_subwords(sample, model, n_pieces=args.pieces, kind="unigram")
+        processor = SentencePieceProcessor(model_file=str(model))
+        tokenizer = build_tokenizer(TextConfig(tokenizer="subword", sp_model=str(model)))
+        results = [run(name, texts, tokenizer, processor) for name in ("cold", "warm")]
+    size = sum(len(text.encode()) for text in texts) / 1e6
+    print(
+        json.dumps(
+            {
+                "benchmark": "raw text to SentencePiece ids",
+                "compared": "ulmfit, rules included; SentencePieceProcessor.encode(list) alone",
+                "documents": len(texts),
+                "megabytes": round(size, 1),
+                "pieces": args.pieces,
+                "passes": results,
+                "machine": f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}",
+            }
+        )
+    )
+
+
+def run(name: str, texts: list[str], tokenizer, processor) -> dict[str, object]:
+    step = -(-len(texts) // PARTS)
+    ours, theirs, differing = [], [], 0
+    for first in range(0, len(texts), step):
+        part = texts[first : first + step]
+        start = time.perf_counter()
+        coded = tokenizer.code([part])
+        ours.append(time.perf_counter() - start)
+        ruled = [apply_rules("fastai", text) for text in part]
+        start = time.perf_counter()
+        processor.encode(ruled)
+        theirs.append(time.perf_counter() - start)
+        differing += count_differing(part[:200], coded, tokenizer, processor)
+    ratios = [b / a for a, b in zip(ours, theirs, strict=True)]
+    return {
+        "pass": name,
+        "ratio": round(sum(theirs) / sum(ours), 2),
+        "part_ratios": {
+            "min": round(min(ratios), 2),
+            "median": round(statistics.median(ratios), 2),
+            "max": round(max(ratios), 2),
+        },
+        "texts_that_differ": f"{differing} of {min(200, step) * len(ours)}",
+    }
+
+
+def count_differing(texts: list[str], coded, tokenizer, processor) -> int:
+    """Compare the pieces of ordinary words: control tokens are no pieces of the library's model."""
+    tokens = tokenizer.coder.tokens
+    codes = iter(coded.codes.tolist())
+    differing = 0
+    for text, length in zip(texts, coded.lengths.tolist(), strict=False):
+        mine = [tokens[next(codes)] for _ in range(length)]
+        words = apply_rules("fastai", text).split()
+        plain = " ".join(word for word in words if word not in CONTROL_TOKENS)
+        whole = processor.encode(plain, out_type=str)
+        differing += [token for token in mine if token not in CONTROL_TOKENS] != whole
+    return differing
+
+
+if __name__ == "__main__":
+    main()
