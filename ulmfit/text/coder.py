@@ -8,6 +8,7 @@ direct way: repeated words, and special cases that neighbours can undo.
 
 from __future__ import annotations
 
+import gc
 import itertools
 import re
 from collections import defaultdict
@@ -29,11 +30,10 @@ _BATCH = 1 << 20  # characters coded at a time: the arrays of a batch stay in th
 WHITE = 1  # white space, not text
 SPACED = 2  # a rule put a space before it
 WORD = 4  # letters, digits and underscores only, as replace_wrep wants its words
-REPEATING = 8  # a rule made single characters of it, which replace_wrep may take for words
+REPEATING = 8  # replace_rep made pieces of it, which replace_wrep may take for words
 ENTANGLED = 16  # its neighbours can change its tokens
 CUT = 32  # longer than MAX_CHUNK
-_IS_WORD = re.compile(r"\w+").fullmatch
-_IS_REPEATING = re.compile(rf"{r.REP} \d+ \w").search
+_IS_REPEATING = re.compile(rf"{r.REP} \d+ (?:\w|\S+ +\w)").search
 
 
 class Splitter:
@@ -95,7 +95,7 @@ class Coder:
         """Return all that is known of chunks, as arrays that `restore` takes."""
         words, lengths = self.chunks.words()
         codes, counts = self.chunk_codes.all()
-        tokens = " ".join(self.tokens).encode("utf-8", "surrogatepass")  # no token holds a space
+        tokens = " ".join(self.tokens).encode()  # no token holds a space
         return {
             "words": np.frombuffer(words, np.uint8),
             "lengths": lengths,
@@ -108,7 +108,7 @@ class Coder:
     def restore(self, memory: dict[str, np.ndarray]) -> None:
         """Know again what `memory` returned, in a coder that knows nothing yet."""
         words, lengths, counts = memory["words"].tobytes(), memory["lengths"], memory["counts"]
-        tokens = memory["tokens"].tobytes().decode("utf-8", "surrogatepass").split(" ")
+        tokens = memory["tokens"].tobytes().decode().split(" ")
         if not len(lengths) == len(counts) == len(memory["flags"]) or len(words) != lengths.sum():
             raise ValueError("the arrays do not belong together")
         starts = np.cumsum(lengths) - lengths
@@ -130,12 +130,21 @@ class Coder:
         sizes = np.cumsum([0, *map(len, texts)])
         cuts = np.searchsorted(sizes, np.arange(0, sizes[-1], _BATCH)).tolist()
         bounds = sorted({0, *cuts, len(texts)})
-        return _joined([self._code_batch(texts[a:b]) for a, b in itertools.pairwise(bounds)])
+        collecting = gc.isenabled()
+        gc.disable()  # a batch makes many small lists and no cycles: searching them took a fifth of the time
+        try:
+            return _joined([self._code_batch(texts[a:b]) for a, b in itertools.pairwise(bounds)])
+        except BaseException:
+            self.forget()  # an interrupted batch leaves chunks that have no tokens
+            raise
+        finally:
+            if collecting:
+                gc.enable()
 
     def clean(self, fields: Sequence[str]) -> str:
         """Do what looks across chunks, HTML and control words; then join the fields, and strip."""
         fix = r.fix_html if self.rules == "fastai" else str
-        cleaned = [r.escape_controls(fix(field)) for field in fields]
+        cleaned = [r.escape_controls(fix(_without_surrogates(field))) for field in fields]
         if len(cleaned) == 1:
             return cleaned[0].strip()
         return " ".join(f"{r.FLD} {i} {text}" for i, text in enumerate(cleaned, 1)).strip()
@@ -148,7 +157,7 @@ class Coder:
             self.forget()
         cut = cut_texts([f"{r.BOS} {text}" for text in texts])
         chunks, new = self.chunks.find(cut.data, cut.starts, cut.lengths)
-        self._learn([chunk.decode("utf-8", "surrogatepass") for chunk in new])
+        self._learn([chunk.decode() for chunk in new])
         replaced = self._beyond_chunks(texts, cut, chunks, counted)
         self._widen_runs(chunks)
         codes, ends = self.chunk_codes.rows(chunks)
@@ -163,36 +172,35 @@ class Coder:
         """Put new chunks through the rules, split them, and remember their tokens."""
         if not new:
             return
-        white = [chunk[0].isspace() for chunk in new]
-        for number, chunk in enumerate(new, len(self.chunks) - len(new)):
-            if chunk[0].isspace():
-                self._runs[number] = chunk
-        text = "\n".join(
-            "" if blank else _shortened(chunk) for chunk, blank in zip(new, white, strict=True)
-        )
+        texts, white = new.copy(), [i for i, chunk in enumerate(new) if chunk[0].isspace()]
+        long = [i for i, chunk in enumerate(new) if len(chunk) > MAX_CHUNK]
+        for i in white:
+            self._runs[len(self.chunks) - len(new) + i] = new[i]
+            texts[i] = ""
+        for i in long:
+            texts[i] = _shortened(new[i])
+        text = "\n".join(texts)
         for rule in r.CHUNK_RULES[self.rules]:
             text = rule(text)
         lines = text.split("\n")
         spans = [line.split() or [chunk] for line, chunk in zip(lines, new, strict=True)]
-        counts = np.fromiter(map(len, spans), np.int64, len(spans))
         codes, ends, entangled = self._span_rows(list(itertools.chain.from_iterable(spans)))
-        last = np.cumsum(counts)
+        last = np.cumsum(np.fromiter(map(len, spans), np.int64, len(spans)))
         self.chunk_codes.extend(codes, np.diff(ends[last - 1], prepend=0))
-        flags = np.fromiter(map(self._describe, new, lines), np.uint8, len(new))
-        np.bitwise_or.at(
-            flags, np.searchsorted(last, np.flatnonzero(entangled), "right"), ENTANGLED
-        )
+        flags = self._describe(new, lines)
+        flags[white] = WHITE
+        flags[long] |= CUT
+        flags[np.searchsorted(last, np.flatnonzero(entangled), "right")] |= ENTANGLED
         self.flags.extend(flags)
 
-    def _describe(self, chunk: str, line: str) -> int:
-        """Say what must be known of a chunk that became `line`."""
-        if not line:
-            return WHITE
-        flags = CUT if len(chunk) > MAX_CHUNK else 0
+    def _describe(self, chunks: list[str], lines: list[str]) -> np.ndarray:
+        """Say what the rules did to chunks that became `lines`."""
+        flags = np.zeros(len(chunks), np.uint8)
         if self.rules == "fastai":
-            flags |= SPACED if line[0] == " " else 0
-            flags |= WORD if _IS_WORD(chunk) else 0
-            flags |= REPEATING if r.REP in line and _IS_REPEATING(line) else 0
+            flags[[i for i, line in enumerate(lines) if line[:1] == " "]] |= SPACED
+            flags[[i for i, chunk in enumerate(chunks) if _is_word(chunk)]] |= WORD
+            repeated = [i for i, line in enumerate(lines) if r.REP in line]
+            flags[[i for i in repeated if _IS_REPEATING(lines[i])]] |= REPEATING
         return flags
 
     def _span_rows(self, spans: list[str]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -286,6 +294,18 @@ class Coder:
             text = rule(text) if rule not in (r.fix_html, r.escape_controls) else text
         codes = self._codes(self.splitter.document(f"{r.BOS} {text}"))
         return Coded(codes, np.array([len(codes)]))
+
+
+def _without_surrogates(text: str) -> str:
+    """Turn lone halves of surrogate pairs into U+FFFD, and join the two halves of a pair."""
+    if text.isascii():
+        return text
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
+def _is_word(chunk: str) -> bool:
+    """Tell whether `\\w+` matches a chunk."""
+    return chunk.isalnum() or ("_" in chunk and chunk.replace("_", "a").isalnum())
 
 
 def _shortened(chunk: str) -> str:

@@ -45,12 +45,12 @@ class Cut:
     def between(self, first: int, last: int) -> str:
         """Return the text from one chunk to another, both included."""
         end = self.starts[last] + self.lengths[last]
-        return self.data[self.starts[first] : end].decode("utf-8", "surrogatepass")
+        return self.data[self.starts[first] : end].decode()
 
 
 def cut_texts(texts: Sequence[str]) -> Cut:
     """Cut texts, none of which begins or ends with white space, into chunks."""
-    encoded = [text.encode("utf-8", "surrogatepass") for text in texts]
+    encoded = [text.encode() for text in texts]
     data = b" ".join(encoded) + b" " * 17
     starts, lengths = _cut(data)
     begins = np.cumsum([0, *(len(text) + 1 for text in encoded)])

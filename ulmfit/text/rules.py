@@ -19,7 +19,7 @@ Rule = Callable[[str], str]
 _CONTROL_WORD = re.compile(
     r"(?<![^\W\d_])(x)x(?=(?:pad|bos|eos|fld|rep|wrep|up|maj)(?![^\W\d_]))", re.IGNORECASE
 )
-_ESCAPED_WORD = re.compile(r"(x)ˣ(?=(?:pad|bos|eos|fld|rep|wrep|up|maj)$)", re.IGNORECASE)
+_ESCAPED_WORD = re.compile(r"(x)ˣ(?=(pad|bos|eos|fld|rep|wrep|up|maj)$)", re.IGNORECASE)
 _REPEATED_CHARACTER = re.compile(r"(\S)(\1{2,})")
 _REPEATED_WORD = re.compile(r"(?:\s|^)(\w+)\s+((?:\1\s+)+)\1(\s|\W|$)")
 _SPACED_CHARACTER = re.compile(r"([/#\\])")
@@ -63,7 +63,9 @@ def escape_controls(text: str) -> str:
 
 def unescape_controls(token: str) -> str:
     """Give a token made by `escape_controls` its typed spelling back."""
-    return _ESCAPED_WORD.sub(r"\1x", token) if "ˣ" in token else token
+    if "ˣ" in token:
+        return _ESCAPED_WORD.sub(lambda m: m[1] + ("X" if m[2].isupper() else "x"), token)
+    return token
 
 
 def replace_rep(text: str) -> str:

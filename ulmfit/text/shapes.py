@@ -19,6 +19,7 @@ parser: Any = importlib.import_module("re._parser" if _NEW else "sre_parse")
 sre: Any = importlib.import_module("re._constants" if _NEW else "sre_constants")
 
 LETTERS = frozenset(string.ascii_lowercase)
+_ASCII_IN_ANY_CASE = (*range(128), *map(ord, "İıſ\u212a"))  # the last is the sign of the kelvin
 _LOOKING = (sre.AT, sre.ASSERT, sre.ASSERT_NOT)
 _REPEATING = (sre.MAX_REPEAT, sre.MIN_REPEAT)
 
@@ -55,8 +56,8 @@ def _membership(pattern: re.Pattern[str], characters: Iterable[str]) -> Callable
     """Return a test whether a code point of the pattern stands for one of `characters`."""
     wanted = frozenset(characters)
     if pattern.flags & re.IGNORECASE:
-        return lambda code: (
-            chr(code) in wanted or chr(code).lower() in wanted or chr(code).upper() in wanted
+        return lambda code: any(
+            re.fullmatch(re.escape(chr(code)), character, re.IGNORECASE) for character in wanted
         )
     return lambda code: chr(code) in wanted
 
@@ -74,7 +75,7 @@ def _node_matches(op: Any, argument: Any, among: Callable[[int], bool]) -> bool:
     if op is sre.BRANCH:
         return any(_matches(branch, among) for branch in argument[1])
     if op is sre.SUBPATTERN:
-        return _matches(argument[-1], among)
+        return bool(argument[1]) or _matches(argument[-1], among)  # it may set flags of its own
     if op is sre.ASSERT:
         return _matches(argument[1], among)
     if op in _REPEATING:
@@ -88,7 +89,7 @@ def _member_matches(kind: Any, value: Any, among: Callable[[int], bool]) -> bool
         return among(value)
     if kind is sre.RANGE:
         low, high = value
-        return any(low <= code <= high for code in range(128) if among(code))
+        return any(low <= code <= high for code in _ASCII_IN_ANY_CASE if among(code))
     return True
 
 
@@ -100,7 +101,7 @@ def _edge(nodes: Any, among: Callable[[int], bool], *, first: bool) -> bool:
         if op is sre.BRANCH:
             return any(_edge(branch, among, first=first) for branch in argument[1])
         if op is sre.SUBPATTERN:
-            return _edge(argument[-1], among, first=first)
+            return bool(argument[1]) or _edge(argument[-1], among, first=first)
         if op in _REPEATING:
             return argument[0] == 0 or _edge(argument[2], among, first=first)
         return _node_matches(op, argument, among)
