@@ -153,7 +153,7 @@ class Coder:
         """Code cleaned texts; `counted` are those whose repeated words have been counted already."""
         if not self.splitter.is_per_span:
             return _joined([self._code_whole(text) for text in texts])
-        if len(self.chunks) > MAX_CHUNKS:
+        if len(self.chunks) > MAX_CHUNKS and not counted:  # those come with the numbers of others
             self.forget()
         cut = cut_texts([f"{r.BOS} {text}" for text in texts])
         chunks, new = self.chunks.find(cut.data, cut.starts, cut.lengths)

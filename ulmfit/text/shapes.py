@@ -7,6 +7,7 @@ the tree proves what a language's patterns do to these, they need no tokenizer. 
 
 from __future__ import annotations
 
+import functools
 import importlib
 import re
 import string
@@ -48,6 +49,7 @@ def single_closers(pattern: re.Pattern[str], marks: str) -> str:
     return "".join(mark for mark in marks if near and _is_single(pattern, mark, first=False))
 
 
+@functools.lru_cache(maxsize=16)
 def _parse(pattern: re.Pattern[str]) -> Any:
     return parser.parse(pattern.pattern, pattern.flags)
 

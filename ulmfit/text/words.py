@@ -36,8 +36,8 @@ class WordSplitter(Splitter):
         import spacy
 
         self._spacy: Any = _blank(lang)
-        plain = spacy.blank("xx").tokenizer
-        self.is_per_span = type(self._spacy) is type(plain)  # Chinese, Japanese ... have their own
+        # Chinese, Japanese and some others have tokenizers of another kind.
+        self.is_per_span = type(self._spacy).__module__ == "spacy.tokenizer"
         self.fingerprint = f"spacy-{spacy.__version__}-{lang}"
         if not self.is_per_span:
             return
