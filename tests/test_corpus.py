@@ -62,6 +62,12 @@ def test_summary_is_json(demo_corpus: Corpus) -> None:
     assert f"{len(demo_corpus):,} documents" in str(demo_corpus)
 
 
+def test_the_card_says_what_str_says(demo_corpus: Corpus) -> None:
+    card = (demo_corpus.folder / "README.md").read_text()
+    assert all(line in card for line in demo_corpus.describe())
+    assert demo_corpus.fingerprint in card
+
+
 def refused(folder: Path) -> str:
     with pytest.raises(UserError) as error:
         ulmfit.load(folder)

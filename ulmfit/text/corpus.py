@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import html
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,82 +16,14 @@ import numpy as np
 
 from ulmfit.config import SPLITS, TextConfig
 from ulmfit.errors import UserError
-from ulmfit.files import MANIFEST, read_json, write_json
 from ulmfit.text.decode import decode_pieces, decode_words
+from ulmfit.text.manifest import REPAIR, CorpusManifest
 from ulmfit.text.vocab import Vocab
 
 if TYPE_CHECKING:
     from ulmfit.text.tokenizers import Tokenizer
 
-FORMAT = 1
 SUBWORD_MODEL = "tokenizer/subwords.model"
-_REPAIR = "prepare it again: ulmfit prepare SOURCE --out"
-
-
-@dataclass(frozen=True)
-class SplitSummary:
-    """The size of a split, and how much of it the vocabulary does not know."""
-
-    documents: int
-    tokens: int
-    unknown: int
-
-
-@dataclass(frozen=True)
-class CorpusManifest:
-    """What manifest.json says of a corpus."""
-
-    name: str
-    key: str
-    """Hash of the data, the configuration and the tokenizer: equal keys mean equal corpora."""
-    config: TextConfig
-    label_kind: str
-    """none, category, multi or number."""
-    label_names: tuple[str, ...]
-    splits: dict[str, SplitSummary]
-    vocab_fingerprint: str
-    tokenizer_fingerprint: str
-    versions: dict[str, str]
-    notices: tuple[str, ...]
-    kind: str = "corpus"
-    format: int = FORMAT
-
-    def save(self, folder: Path) -> None:
-        """Write manifest.json."""
-        write_json(folder / MANIFEST, asdict(self))
-
-    @classmethod
-    def load(cls, folder: Path) -> CorpusManifest:
-        """Read manifest.json, or say what it is instead."""
-        path = folder / MANIFEST
-        content = read_json(path)
-        found = content.get("kind") if isinstance(content, dict) else None
-        if found != "corpus":
-            raise UserError(
-                f"{folder} holds {f'a {found}' if found else 'no artefact'}, not a corpus"
-            )
-        if content.get("format") != FORMAT:
-            raise UserError(
-                f"{path} has format {content.get('format')!r}, this ulmfit reads {FORMAT}: {_REPAIR} {folder}"
-            )
-        try:
-            content["config"] = _from_json(TextConfig, content["config"])
-            content["splits"] = {
-                name: SplitSummary(**split) for name, split in content["splits"].items()
-            }
-            return _from_json(cls, content)
-        except (KeyError, TypeError, AttributeError) as error:
-            raise UserError(
-                f"{path} is not a corpus manifest ({error}): {_REPAIR} {folder}"
-            ) from error
-
-
-def _from_json(kind: Any, content: dict[str, Any]) -> Any:
-    """Build a dataclass from JSON, whose lists stand for tuples; every field must be there and no other."""
-    names = {field.name for field in fields(kind)}
-    if names != set(content):
-        raise KeyError(f"fields {sorted(names ^ set(content))}")
-    return kind(**{name: tuple(v) if isinstance(v, list) else v for name, v in content.items()})
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -117,12 +49,12 @@ class Corpus:
         """Open a corpus folder, proving that its parts belong together."""
         folder = Path(folder)
         if not folder.is_dir():
-            raise UserError(f"{folder} is not a folder: {_REPAIR} {folder}")
+            raise UserError(f"{folder} is not a folder: {REPAIR} {folder}")
         manifest = CorpusManifest.load(folder)
         vocab = Vocab.load(folder / "vocab.json")
         if vocab.fingerprint != manifest.vocab_fingerprint:
             raise UserError(
-                f"{folder / 'vocab.json'} is not the vocabulary of this corpus: {_REPAIR} {folder}"
+                f"{folder / 'vocab.json'} is not the vocabulary of this corpus: {REPAIR} {folder}"
             )
         arrays = [
             _open(folder / f"{name}.npy") for name in ("ids", "offsets", "splits", "characters")
@@ -137,7 +69,7 @@ class Corpus:
             or any(len(array) != n for array in per_document)
         ):
             raise UserError(
-                f"{folder}: the arrays do not fit the manifest's {n:,} documents: {_REPAIR} {folder}"
+                f"{folder}: the arrays do not fit the manifest's {n:,} documents: {REPAIR} {folder}"
             )
         return cls(folder, manifest, vocab, ids, offsets, splits, labels, characters)
 
@@ -190,7 +122,7 @@ class Corpus:
                 f"{name} {version}" for name, version in self.manifest.versions.items()
             )
             raise UserError(
-                f"{self.folder} was tokenized with {then}; install these, or {_REPAIR} {self.folder}"
+                f"{self.folder} was tokenized with {then}; install these, or {REPAIR} {self.folder}"
             )
         return tokenizer
 
@@ -258,20 +190,31 @@ class Corpus:
         )
         return dict(zip(self.label_names, counts.tolist(), strict=True))
 
-    def __str__(self) -> str:
-        lines = [
-            f"corpus {self.manifest.name}: {len(self):,} documents, {len(self.ids):,} tokens in {self.folder}"
-        ]
+    def describe(self) -> list[str]:
+        """Say in a few lines what is here: the splits, the vocabulary, the labels, and what was noticed."""
+        lines = []
         for name, split in self.manifest.splits.items():
-            rate = split.unknown / split.tokens if split.tokens else 0
-            lines.append(
-                f"  {name:<5} {split.documents:>9,} documents {split.tokens:>12,} tokens  {rate:6.2%} unknown"
-            )
-        counted = ", ".join(f"{name} {n:,}" for name, n in list(self.label_counts().items())[:12])
-        lines.append(
-            f"  {len(self.vocab):,} entries in the vocabulary; labels: {counted or 'none'}"
+            sizes = f"{split.documents:>9,} documents {split.tokens:>12,} tokens"
+            lines.append(f"{name:<5} {sizes}  {split.unknown / max(split.tokens, 1):6.2%} unknown")
+        labels = [f"{name} {n:,}" for name, n in self.label_counts().items()]
+        shown = ", ".join([*labels[:12], *(["..."] if len(labels) > 12 else [])])
+        lines.append(f"{len(self.vocab):,} entries in the vocabulary; labels: {shown or 'none'}")
+        return [*lines, *(f"note: {notice}" for notice in self.manifest.notices)]
+
+    def card(self) -> str:
+        """Return the folder's README.md."""
+        config = ", ".join(f"{name}={value!r}" for name, value in asdict(self.config).items())
+        versions = ", ".join(f"{name} {number}" for name, number in self.manifest.versions.items())
+        return (
+            f"# Corpus: {self.manifest.name}\n\nText as numbers, prepared by ulmfit; open it with "
+            f"`ulmfit.load(folder)`.\n\n```\n{chr(10).join(self.describe())}\n```\n\n"
+            f"Made with {versions}; {config}. Key of data, settings and tokenizer: `{self.fingerprint}`.\n"
         )
-        return "\n".join([*lines, *(f"  note: {notice}" for notice in self.manifest.notices)])
+
+    def __str__(self) -> str:
+        size = f"{len(self):,} documents, {len(self.ids):,} tokens"
+        head = f"corpus {self.manifest.name}: {size} in {self.folder}"
+        return "\n  ".join([head, *self.describe()])
 
     __repr__ = __str__
 
@@ -285,4 +228,4 @@ def _open(path: Path) -> np.ndarray:
     try:
         return np.load(path, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
-        raise UserError(f"{path} cannot be read ({error}): {_REPAIR} {path.parent}") from error
+        raise UserError(f"{path} cannot be read ({error}): {REPAIR} {path.parent}") from error

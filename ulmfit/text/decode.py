@@ -22,7 +22,7 @@ from ulmfit.text.rules import (
 _NO_SPACE_BEFORE = re.compile(r"[.,!?;:)\]}%…”’]+$|^(?:'|n't$|’)")
 _NO_SPACE_AFTER = re.compile(r"[(\[{“‘$#/]$")
 _CLITIC = re.compile(r"^(?:['’](?:s|d|m|ll|re|ve|t)|n['’]t)$", re.IGNORECASE)
-_MOST_REPEATS = 10_000  # a generated text can ask for any number
+_MOST_DIGITS = 4  # of a count: a generated text can ask for any number
 
 
 def decode_words(tokens: Iterable[str]) -> str:
@@ -47,7 +47,8 @@ def decode_words(tokens: Iterable[str]) -> str:
 def decode_pieces(tokens: Iterable[str]) -> str:
     """Join pieces or characters to words at the `▁` that begins each, then join the words."""
     text = "".join(f"▁{token}" if token in CONTROL_TOKENS else token for token in tokens)
-    return " ".join(_expand(word for word in text.split("▁") if word)).replace(" \n ", "\n")
+    joined = " ".join(_expand(word for word in text.split("▁") if word))
+    return joined.replace(" \n", "\n").replace("\n ", "\n")
 
 
 def _expand(tokens: Iterable[str]) -> Iterator[str]:
@@ -71,6 +72,6 @@ def _expand(tokens: Iterable[str]) -> Iterator[str]:
 
 def _repeat(token: str, count: str, repeated: str) -> list[str]:
     """Repeat a character without spaces, or a word; what does not fit the pattern stays as it is."""
-    if not count.isdecimal() or not repeated or int(count) > _MOST_REPEATS:
+    if not count.isdecimal() or not repeated or len(count) > _MOST_DIGITS:
         return [part for part in (token, count, repeated) if part]
     return [repeated * int(count)] if token == REP else [repeated] * int(count)

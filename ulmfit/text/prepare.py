@@ -17,9 +17,10 @@ import numpy as np
 from ulmfit.config import TextConfig
 from ulmfit.errors import UserError
 from ulmfit.files import MANIFEST, atomic_folder, fingerprint, hash_file, read_json
-from ulmfit.text.corpus import FORMAT, SUBWORD_MODEL, Corpus, CorpusManifest
+from ulmfit.text.corpus import SUBWORD_MODEL, Corpus
 from ulmfit.text.documents import Source
 from ulmfit.text.labels import LabelStore
+from ulmfit.text.manifest import FORMAT, CorpusManifest
 from ulmfit.text.pieces import SubwordSplitter, train_subwords
 from ulmfit.text.rules import apply_rules
 from ulmfit.text.sources import open_source
@@ -94,6 +95,7 @@ def prepare(
             notices=tuple(opened.notices),
         )
         manifest.save(folder)
+        (folder / "README.md").write_text(Corpus.load(folder).card(), encoding="utf-8")
     return Corpus.load(out)
 
 

@@ -1,0 +1,80 @@
+"""What manifest.json says of a corpus: where it comes from, how it was made, and what must fit together."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from ulmfit.config import TextConfig
+from ulmfit.errors import UserError
+from ulmfit.files import MANIFEST, read_json, write_json
+
+FORMAT = 1
+REPAIR = "prepare it again: ulmfit prepare SOURCE --out"
+
+
+@dataclass(frozen=True)
+class SplitSummary:
+    """The size of a split, and how much of it the vocabulary does not know."""
+
+    documents: int
+    tokens: int
+    unknown: int
+
+
+@dataclass(frozen=True)
+class CorpusManifest:
+    """What manifest.json says of a corpus."""
+
+    name: str
+    key: str
+    """Hash of the data, the configuration and the tokenizer: equal keys mean equal corpora."""
+    config: TextConfig
+    label_kind: str
+    """none, category, multi or number."""
+    label_names: tuple[str, ...]
+    splits: dict[str, SplitSummary]
+    vocab_fingerprint: str
+    tokenizer_fingerprint: str
+    versions: dict[str, str]
+    notices: tuple[str, ...]
+    kind: str = "corpus"
+    format: int = FORMAT
+
+    def save(self, folder: Path) -> None:
+        """Write manifest.json."""
+        write_json(folder / MANIFEST, asdict(self))
+
+    @classmethod
+    def load(cls, folder: Path) -> CorpusManifest:
+        """Read manifest.json, or say what it is instead."""
+        path = folder / MANIFEST
+        content = read_json(path)
+        found = content.get("kind") if isinstance(content, dict) else None
+        if found != "corpus":
+            raise UserError(
+                f"{folder} holds {f'a {found}' if found else 'no artefact'}, not a corpus"
+            )
+        if content.get("format") != FORMAT:
+            raise UserError(
+                f"{path} has format {content.get('format')!r}, this ulmfit reads {FORMAT}: {REPAIR} {folder}"
+            )
+        try:
+            content["config"] = _from_json(TextConfig, content["config"])
+            content["splits"] = {
+                name: SplitSummary(**split) for name, split in content["splits"].items()
+            }
+            return _from_json(cls, content)
+        except (KeyError, TypeError, AttributeError) as error:
+            raise UserError(
+                f"{path} is not a corpus manifest ({error}): {REPAIR} {folder}"
+            ) from error
+
+
+def _from_json(kind: Any, content: dict[str, Any]) -> Any:
+    """Build a dataclass from JSON, whose lists stand for tuples; every field must be there and no other."""
+    names = {field.name for field in fields(kind)}
+    if names != set(content):
+        raise KeyError(f"fields {sorted(names ^ set(content))}")
+    return kind(**{name: tuple(v) if isinstance(v, list) else v for name, v in content.items()})
