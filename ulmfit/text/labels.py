@@ -93,6 +93,7 @@ class LabelStore:
                     )
 
 
-def _natural(name: str) -> tuple:
-    """Sort numbers in names by their value: 2 before 10."""
-    return tuple((int(p), "") if p.isdecimal() else (-1, p) for p in re.split(r"(\d+)", name) if p)
+def _natural(name: str) -> tuple[tuple[bool, int, str], ...]:
+    """Sort numbers in names by their value, 2 before 10, and before words."""
+    parts = [part for part in re.split(r"(\d+)", name) if part]
+    return tuple((not p.isdecimal(), int(p) if p.isdecimal() else 0, p) for p in parts)

@@ -1,0 +1,56 @@
+"""Labels as they come against what a table of them should hold."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ulmfit import UserError
+from ulmfit.text.labels import LabelStore
+
+names = st.sampled_from(["pos", "neg", "10", "9", "ä", ""])
+
+
+def store(kind: str, batches) -> LabelStore:
+    labels = LabelStore(kind)
+    for batch in batches:
+        labels.add(batch, ["train"] * len(batch))
+    return labels
+
+
+@given(st.lists(st.lists(st.none() | names), min_size=1))
+def test_codes_stand_for_the_names_given(batches) -> None:
+    flat = [label for batch in batches for label in batch]
+    if len(set(flat) - {None}) < 2:
+        with pytest.raises(UserError):
+            store("category", batches).finish("f")
+        return
+    found = store("category", batches).finish("f")
+    assert [None if code < 0 else found.names[code] for code in found.values] == flat
+
+
+@given(st.lists(st.none() | st.lists(names, unique=True).map(tuple), min_size=1))
+def test_rows_hold_the_names_given(labels) -> None:
+    found = store("multi", [labels]).finish("f")
+    for row, label in zip(found.values, labels, strict=True):
+        if label is None:
+            assert (row == -1).all()
+        else:
+            assert {n for n, holds in zip(found.names, row, strict=True) if holds} == set(label)
+
+
+def test_numbers_stay_numbers() -> None:
+    found = store("number", [[1.5, None], [-2.0]]).finish("f")
+    assert np.array_equal(found.values, np.array([1.5, np.nan, -2], np.float32), equal_nan=True)
+    assert found.names == ()
+
+
+def test_no_labels_are_none() -> None:
+    assert store("none", []).finish("f").values is None
+
+
+def test_names_sort_by_their_numbers() -> None:
+    found = store("category", [["10 stars", "2 stars", "no stars", "1"]]).finish("f")
+    assert found.names == ("1", "2 stars", "10 stars", "no stars")
