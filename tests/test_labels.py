@@ -52,5 +52,5 @@ def test_no_labels_are_none() -> None:
 
 
 def test_names_sort_by_their_numbers() -> None:
-    found = store("category", [["10 stars", "2 stars", "no stars", "1"]]).finish("f")
-    assert found.names == ("1", "2 stars", "10 stars", "no stars")
+    found = store("category", [["10 stars", "2 stars", "no stars", "1", "9" * 5000]]).finish("f")
+    assert found.names == ("1", "2 stars", "10 stars", "9" * 5000, "no stars")

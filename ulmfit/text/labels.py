@@ -96,4 +96,6 @@ class LabelStore:
 def _natural(name: str) -> tuple[tuple[bool, int, str], ...]:
     """Sort numbers in names by their value, 2 before 10, and before words."""
     parts = [part for part in re.split(r"(\d+)", name) if part]
-    return tuple((not p.isdecimal(), int(p) if p.isdecimal() else 0, p) for p in parts)
+    # Of two numbers the one with more digits is larger; int() refuses very long ones.
+    digits = [part.lstrip("0") if part.isdecimal() else "" for part in parts]
+    return tuple((not p.isdecimal(), len(d), d or p) for p, d in zip(parts, digits, strict=True))
