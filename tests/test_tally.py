@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ulmfit.config import SPLITS
-from ulmfit.text.coder import Coded
 from ulmfit.text.documents import Documents
+from ulmfit.text.spans import Coded
 from ulmfit.text.tally import Tally
 
 document = st.tuples(st.lists(st.integers(0, 30), max_size=8), st.sampled_from(SPLITS))

@@ -3,7 +3,7 @@
 A text is cut where its characters change between white space and the rest. A chunk is put through the rules and
 split into tokens once, in bulk with the other new chunks, and looked up ever after. That is exact, because all but
 one of the rules, and the tokenizers, look no further than a chunk; the texts where one does are found and take the
-direct way: repeated words, and special cases that neighbours can undo.
+slow way: repeated words, and special cases that neighbours can undo.
 """
 
 from __future__ import annotations
@@ -11,21 +11,20 @@ from __future__ import annotations
 import gc
 import itertools
 import re
-from collections import defaultdict
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 import numpy as np
 
 from ulmfit.text import rules as r
 from ulmfit.text.chunks import ChunkTable, Growing, Ragged
 from ulmfit.text.cuts import Cut, cut_texts
+from ulmfit.text.spans import Coded, SpanTable, Splitter
 
-MAX_CHUNK = (
-    1_000  # characters; a longer run without white space is cut, so that no pattern can hang on it
-)
+# Characters; a longer run without white space is cut, so that no pattern can hang on it.
+MAX_CHUNK = 1_000
 MAX_CHUNKS = 1_000_000  # remembered; more are forgotten all at once, which bounds memory
-_BATCH = 1 << 20  # characters coded at a time: the arrays of a batch stay in the processor's cache
+_BATCH = 1 << 20  # characters coded at a time
+
 # What is known of a chunk, as bits.
 WHITE = 1  # white space, not text
 SPACED = 2  # a rule put a space before it
@@ -36,60 +35,24 @@ CUT = 32  # longer than MAX_CHUNK
 _IS_REPEATING = re.compile(rf"{r.REP} \d+ (?:\w|\S+ +\w)").search
 
 
-class Splitter:
-    """Turn spans without white space, which have been through the rules, into tokens."""
-
-    is_per_span = True  # does a text's split follow from its spans'?
-    reach = 0  # how many spans away a neighbour can be that changes a span's tokens
-    fingerprint = ""
-
-    def split(self, spans: list[str]) -> tuple[list[list[str]], list[bool]]:
-        """Return the tokens of each span, and whether the span's company can change them."""
-        raise NotImplementedError
-
-    def white(self, run: str) -> list[str]:
-        """Return the tokens of a run of white space that is more than spaces."""
-        raise NotImplementedError
-
-    def document(self, text: str) -> list[str]:
-        """Return the tokens of a whole text: for splitters whose spans are not always independent."""
-        raise NotImplementedError
-
-
-@dataclass(frozen=True)
-class Coded:
-    """The token codes of some documents, one after the other, and how many each document has."""
-
-    codes: np.ndarray
-    lengths: np.ndarray
-
-
 class Coder:
     """Code texts by the tokens they hold; `tokens[code]` is the token."""
 
     def __init__(self, rules: str, splitter: Splitter) -> None:
         self.rules, self.splitter = rules, splitter
-        self._code_of = defaultdict(itertools.count().__next__)
-        self._codes(r.CONTROL_TOKENS)
+        self.spans = SpanTable(splitter)
         self.forget()
 
     @property
     def tokens(self) -> list[str]:
         """All tokens so far, in the order of their codes."""
-        return list(self._code_of)
+        return self.spans.tokens
 
     def forget(self) -> None:
         """Forget all chunks and spans, but not the tokens."""
         self.chunks, self.flags, self.chunk_codes = ChunkTable(), Growing(np.uint8), Ragged()
         self._runs: dict[int, str] = {}  # chunks that are white space
-        self._number_of = defaultdict(
-            itertools.count().__next__
-        )  # spans: chunks after the rules, cut at spaces
-        self._span_codes, self._entangled = Ragged(), Growing(np.bool_)
-        controls = np.arange(len(r.CONTROL_TOKENS))
-        list(map(self._number_of.__getitem__, r.CONTROL_TOKENS))
-        self._span_codes.extend(controls, np.ones_like(controls))
-        self._entangled.extend(controls < 0)
+        self.spans.forget()
 
     def memory(self) -> dict[str, np.ndarray]:
         """Return all that is known of chunks, as arrays that `restore` takes."""
@@ -117,7 +80,7 @@ class Coder:
         if not np.array_equal(numbers[order], np.arange(len(numbers))):
             raise ValueError("a word stands twice")
         saved = Ragged()
-        saved.extend(self._codes(tokens)[memory["codes"]], counts)
+        saved.extend(self.spans.codes(tokens)[memory["codes"]], counts)
         self.chunk_codes.extend(saved.rows(order)[0], counts[order])
         self.flags.extend(memory["flags"][order])
         for number in np.flatnonzero(self.flags.values & WHITE).tolist():
@@ -131,7 +94,7 @@ class Coder:
         cuts = np.searchsorted(sizes, np.arange(0, sizes[-1], _BATCH)).tolist()
         bounds = sorted({0, *cuts, len(texts)})
         collecting = gc.isenabled()
-        gc.disable()  # a batch makes many small lists and no cycles: searching them took a fifth of the time
+        gc.disable()  # many small lists and no cycles: looking for some took a fifth of the time
         try:
             return _joined([self._code_batch(texts[a:b]) for a, b in itertools.pairwise(bounds)])
         except BaseException:
@@ -184,13 +147,13 @@ class Coder:
             text = rule(text)
         lines = text.split("\n")
         spans = [line.split() or [chunk] for line, chunk in zip(lines, new, strict=True)]
-        codes, ends, entangled = self._span_rows(list(itertools.chain.from_iterable(spans)))
+        coded = self.spans.split(list(itertools.chain.from_iterable(spans)))
         last = np.cumsum(np.fromiter(map(len, spans), np.int64, len(spans)))
-        self.chunk_codes.extend(codes, np.diff(ends[last - 1], prepend=0))
+        self.chunk_codes.extend(coded.codes, np.diff(coded.ends[last - 1], prepend=0))
         flags = self._describe(new, lines)
         flags[white] = WHITE
         flags[long] |= CUT
-        flags[np.searchsorted(last, np.flatnonzero(entangled), "right")] |= ENTANGLED
+        flags[np.searchsorted(last, np.flatnonzero(coded.entangled), "right")] |= ENTANGLED
         self.flags.extend(flags)
 
     def _describe(self, chunks: list[str], lines: list[str]) -> np.ndarray:
@@ -202,28 +165,6 @@ class Coder:
             repeated = [i for i, line in enumerate(lines) if r.REP in line]
             flags[[i for i in repeated if _IS_REPEATING(lines[i])]] |= REPEATING
         return flags
-
-    def _span_rows(self, spans: list[str]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Return the tokens of spans, or of white space, the end of each among them, and which are entangled."""
-        known = len(self._number_of)
-        numbers = np.fromiter(map(self._number_of.__getitem__, spans), np.int64, len(spans))
-        if len(self._number_of) > known:
-            new = list(itertools.islice(reversed(self._number_of), len(self._number_of) - known))[
-                ::-1
-            ]
-            text = [span for span in new if not span[0].isspace()]
-            tokens, entangled = self.splitter.split(text)
-            found = dict(zip(text, zip(tokens, entangled, strict=True), strict=True))
-            rows = [found.get(span) or (self.splitter.white(span), False) for span in new]
-            counts = np.fromiter((len(tokens) for tokens, _ in rows), np.int64, len(rows))
-            codes = self._codes(itertools.chain.from_iterable(tokens for tokens, _ in rows))
-            self._span_codes.extend(codes, counts)
-            self._entangled.extend(np.fromiter((flag for _, flag in rows), np.bool_, len(rows)))
-        return *self._span_codes.rows(numbers), self._entangled.values[numbers]
-
-    def _codes(self, tokens: Iterable[str]) -> np.ndarray:
-        """Return the codes of tokens; a new token gets the next one."""
-        return np.fromiter(map(self._code_of.__getitem__, tokens), np.int32)
 
     def _widen_runs(self, chunks: np.ndarray) -> None:
         """Give white space the space that a rule put before the chunk behind it."""
@@ -285,14 +226,14 @@ class Coder:
         text = cut.between(first, end - 1)
         for rule in r.CHUNK_RULES[self.rules]:
             text = rule(text)
-        together = self._codes(self.splitter.document(" ".join(text.split())))
+        together = self.spans.codes(self.splitter.document(" ".join(text.split())))
         return not np.array_equal(together, self.chunk_codes.rows(chunks[first:end])[0])
 
     def _code_whole(self, text: str) -> Coded:
         """Code one cleaned text by applying all rules to it, and splitting it whole."""
         for rule in r.RULES[self.rules]:
             text = rule(text) if rule not in (r.fix_html, r.escape_controls) else text
-        codes = self._codes(self.splitter.document(f"{r.BOS} {text}"))
+        codes = self.spans.codes(self.splitter.document(f"{r.BOS} {text}"))
         return Coded(codes, np.array([len(codes)]))
 
 

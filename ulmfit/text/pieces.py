@@ -13,8 +13,8 @@ from typing import Any
 
 from ulmfit.errors import UserError
 from ulmfit.files import atomic_file, hash_file
-from ulmfit.text.coder import Splitter
 from ulmfit.text.rules import BOS, CONTROL_TOKENS, EOS, PAD, UNK
+from ulmfit.text.spans import Splitter
 
 WORD_START = "▁"
 _TRAINING_CHARACTERS = (

@@ -8,9 +8,9 @@ import numpy as np
 
 from ulmfit.config import SPLITS
 from ulmfit.text.chunks import Growing
-from ulmfit.text.coder import Coded
 from ulmfit.text.documents import Documents
 from ulmfit.text.manifest import SplitSummary
+from ulmfit.text.spans import Coded
 from ulmfit.text.vocab import UNK_ID
 
 _NEVER = np.iinfo(np.int64).max

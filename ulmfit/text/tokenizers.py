@@ -9,10 +9,11 @@ from itertools import islice
 from ulmfit.config import TextConfig
 from ulmfit.errors import UserError
 from ulmfit.files import fingerprint
-from ulmfit.text.coder import Coded, Coder, Splitter
+from ulmfit.text.coder import Coder
 from ulmfit.text.decode import decode_pieces, decode_words
 from ulmfit.text.pieces import CharSplitter, SubwordSplitter
 from ulmfit.text.rules import RULES
+from ulmfit.text.spans import Coded, Splitter
 from ulmfit.text.words import WordSplitter
 
 VERSION = 1  # of the rules and of how they are applied: part of every fingerprint

@@ -14,7 +14,6 @@ from collections.abc import Callable
 from typing import Any
 
 from ulmfit.errors import UserError
-from ulmfit.text.coder import Splitter
 from ulmfit.text.rules import CONTROL_TOKENS, replace_space, rm_useless_spaces
 from ulmfit.text.shapes import (
     LETTERS,
@@ -23,6 +22,7 @@ from ulmfit.text.shapes import (
     single_closers,
     single_openers,
 )
+from ulmfit.text.spans import Splitter
 
 _BULK = 20_000  # spans in one spaCy document
 _OPENERS, _CLOSERS = "\"'([`*", ".,!?;:)]\"'*"

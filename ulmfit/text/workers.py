@@ -18,9 +18,9 @@ import numpy as np
 
 from ulmfit.config import TextConfig
 from ulmfit.errors import UserError
-from ulmfit.text.coder import Coded
 from ulmfit.text.documents import Documents
 from ulmfit.text.memo import Memo, cache_folder
+from ulmfit.text.spans import Coded
 from ulmfit.text.tokenizers import Tokenizer, build_tokenizer
 
 

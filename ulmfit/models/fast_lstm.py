@@ -1,0 +1,180 @@
+"""An LSTM layer in bfloat16 for a CPU: the same mathematics as torch's, two to five times as fast.
+
+In: a whole sequence, time first, float32 weights. Out: hidden states and the last cell, float32.
+Matrix products take bfloat16 and sum in float32; the cell state and its arithmetic stay float32.
+Whatever does not depend on the step before is one product for all steps, forward and backward.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+from torch.nn import functional as F
+
+from ulmfit.models.threads import one_thread
+
+BF16 = torch.bfloat16
+
+
+@dataclass(frozen=True)
+class LSTMWeights:
+    """One layer's weights; the rows are the gates in torch's order: input, forget, cell, output."""
+
+    ih: Tensor  # (4 * units, inputs)
+    hh: Tensor  # (4 * units, units)
+    bias_ih: Tensor  # (4 * units,)
+    bias_hh: Tensor
+
+
+def fast_lstm(
+    x: Tensor, state: tuple[Tensor, ...], *, weights: LSTMWeights
+) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+    """Run a layer over `x` (seq_len, bs, inputs) from `state` (hidden, cell), each (bs, units)."""
+    hidden, cell = state
+    bias = weights.bias_ih + weights.bias_hh
+    if torch.is_grad_enabled():
+        hiddens, cell = _LSTM.apply(x, hidden, cell, weights.ih, weights.hh, bias)
+    else:
+        tape = _run(x, hidden, cell, weights.ih.to(BF16), weights.hh.to(BF16), bias, is_kept=False)
+        hiddens, cell = tape.hiddens[1:].float(), tape.cells[-1]
+    return hiddens, (hiddens[-1], cell)
+
+
+@dataclass(frozen=True)
+class _Tape:
+    """What a run leaves behind: all that the backward pass needs, if it was kept."""
+
+    x: Tensor  # (seq_len, bs, inputs) bf16
+    gates: Tensor  # (seq_len, bs, 4 * units) bf16, after their activation
+    hiddens: Tensor  # (seq_len + 1, bs, units) bf16, the state before the first step included
+    cells: Tensor  # (seq_len + 1, bs, units) fp32, or the last one only
+
+
+def _run(
+    x: Tensor, hidden: Tensor, cell: Tensor, ih: Tensor, hh: Tensor, bias: Tensor, *, is_kept: bool
+) -> _Tape:
+    """Step through the sequence; the buffer of the projected input becomes that of the gates."""
+    (seq_len, bs, _), n_units = x.shape, hidden.shape[1]
+    x = x.to(BF16)
+    gates = F.linear(x, ih, bias.to(BF16))  # (seq_len, bs, 4 * units): all steps at once
+    add_recurrent = _adding_product(hh, bs)
+    hiddens = x.new_empty(seq_len + 1, bs, n_units)
+    cells = cell.new_empty(seq_len + 1 if is_kept else 1, bs, n_units, dtype=torch.float32)
+    hiddens[0], cells[0] = hidden, cell
+    act = cells.new_empty(bs, 4, n_units)
+    out = cells.new_empty(bs, n_units)
+    i, f, g, o = act.unbind(1)
+    for t in range(seq_len):
+        product = add_recurrent(hiddens[t], gates[t])
+        before, after = (cells[t], cells[t + 1]) if is_kept else (cells[0], cells[0])
+        with one_thread():
+            act.view(bs, -1).copy_(product)
+            act[:, :2].sigmoid_()
+            g.tanh_()
+            o.sigmoid_()
+            torch.mul(f, before, out=after).addcmul_(i, g)
+            torch.tanh(after, out=out).mul_(o)
+            hiddens[t + 1] = out
+            if is_kept:
+                gates[t] = act.view(bs, -1)
+    return _Tape(x, gates, hiddens, cells)
+
+
+def _gate_gradients(
+    tape: _Tape, hh: Tensor, d_hiddens: Tensor, d_cell: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Step back through the sequence; give the gradients of gates, first hidden and first cell."""
+    seq_len, bs, n_units = d_hiddens.shape
+    d_gates = torch.empty_like(tape.gates)
+    back_product = _product(hh.t().contiguous(), bs)
+    d_cell = d_cell.float().clone()
+    d_hidden, tanh_cell, d_tanh = (torch.empty_like(d_cell) for _ in range(3))
+    through_time = torch.zeros_like(d_cell, dtype=BF16)  # the part of d_hidden from the next step
+    act = d_cell.new_empty(bs, 4, n_units)
+    d_act = torch.empty_like(act)
+    i, f, g, o = act.unbind(1)
+    for t in reversed(range(seq_len)):
+        with one_thread():
+            act.view(bs, -1).copy_(tape.gates[t])
+            torch.tanh(tape.cells[t + 1], out=tanh_cell)
+            d_hidden.copy_(through_time).add_(d_hiddens[t])
+            torch.mul(d_hidden, o, out=d_tanh)
+            d_cell.add_(d_tanh).addcmul_(d_tanh, tanh_cell.square(), value=-1)
+            torch.mul(d_cell, g, out=d_act[:, 0])
+            torch.mul(d_cell, tape.cells[t], out=d_act[:, 1])
+            torch.mul(d_cell, i, out=d_act[:, 2])
+            torch.mul(d_hidden, tanh_cell, out=d_act[:, 3])
+            d_cell.mul_(f)
+            slope = 1 - act  # of a sigmoid, with one more factor `act`
+            torch.mul(act, slope, out=slope)
+            torch.addcmul(g.new_ones(()), g, g, value=-1, out=slope[:, 2])
+            d_gates[t] = d_act.mul_(slope).view(bs, -1)
+        through_time = back_product(d_gates[t])
+    return d_gates, through_time.float(), d_cell
+
+
+class _LSTM(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, hidden: Tensor, cell: Tensor, ih: Tensor, hh: Tensor, bias: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        ih, hh = ih.to(BF16), hh.to(BF16)
+        tape = _run(x, hidden, cell, ih, hh, bias, is_kept=True)
+        ctx.save_for_backward(tape.x, tape.gates, tape.hiddens, tape.cells, ih, hh)
+        return tape.hiddens[1:].float(), tape.cells[-1].clone()
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, d_hiddens: Tensor, d_cell: Tensor) -> tuple[Tensor | None, ...]:
+        *parts, ih, hh = ctx.saved_tensors
+        tape = _Tape(*parts)
+        d_gates, d_hidden, d_cell = _gate_gradients(tape, hh, d_hiddens, d_cell)
+        d_gates = d_gates.flatten(0, 1)  # (seq_len * bs, 4 * units)
+        d_x = (d_gates @ ih).float().view(tape.x.shape) if ctx.needs_input_grad[0] else None
+        d_ih = _weight_gradient(tape.x.flatten(0, 1), d_gates) if ctx.needs_input_grad[3] else None
+        before = tape.hiddens[:-1].flatten(0, 1)
+        d_hh = _weight_gradient(before, d_gates) if ctx.needs_input_grad[4] else None
+        d_bias = (d_gates.new_ones(1, len(d_gates)) @ d_gates)[0].float()
+        return d_x, d_hidden, d_cell, d_ih, d_hh, d_bias
+
+
+def _weight_gradient(inputs: Tensor, d_outputs: Tensor) -> Tensor:
+    """Multiply d_outputs.T by inputs, transposing the smaller of the two: that is twice as fast."""
+    product = inputs.t().contiguous() @ d_outputs  # (inputs, outputs)
+    return product.t().to(torch.float32, memory_format=torch.contiguous_format)
+
+
+def _product(weight: Tensor, bs: int) -> Callable[[Tensor], Tensor]:
+    """Prepare x -> x @ weight.T for many x of `bs` rows."""
+    packed = _packed(weight, bs)
+    if packed is None:
+        columns = weight.t().contiguous()
+        return lambda x: x @ columns
+    multiply = torch.ops.mkldnn._linear_pointwise
+    return lambda x: multiply(x, packed, None, "none", [], "")
+
+
+def _adding_product(weight: Tensor, bs: int) -> Callable[[Tensor, Tensor], Tensor]:
+    """Prepare (x, y) -> x @ weight.T + y for many x of `bs` rows, rounded once."""
+    packed = _packed(weight, bs)
+    if packed is None:
+        columns = weight.t().contiguous()
+        return lambda x, y: torch.addmm(y, x, columns)
+    multiply = torch.ops.mkldnn._linear_pointwise.binary
+    return lambda x, y: multiply(x, y, packed, None, "add")
+
+
+def _packed(weight: Tensor, bs: int) -> Tensor | None:
+    """Bring a weight into the layout that the processor multiplies fastest, if torch knows how to.
+
+    The operator is torch's own but not a public one: a torch without it takes the ordinary product.
+    """
+    try:
+        return torch.ops.mkldnn._reorder_linear_weight(weight, bs)
+    except (AttributeError, RuntimeError):
+        return None
