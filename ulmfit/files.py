@@ -8,7 +8,8 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -98,6 +99,14 @@ def read_json(path: Path) -> Any:
         ) from None
     except (ValueError, RecursionError) as error:
         raise UserError(f"{path} is not valid JSON ({error}): write the artefact again") from None
+
+
+def from_json(kind: Any, content: Mapping[str, Any]) -> Any:
+    """Build a dataclass from JSON, whose lists stand for tuples; every field must be there and no other."""
+    names = {field.name for field in fields(kind)}
+    if names != set(content):
+        raise KeyError(f"fields {' '.join(sorted(names ^ set(content)))}")
+    return kind(**{name: tuple(v) if isinstance(v, list) else v for name, v in content.items()})
 
 
 def fingerprint(value: Any) -> str:

@@ -21,7 +21,15 @@ from torch import Tensor
 
 from ulmfit.config import TextConfig
 from ulmfit.errors import UserError
-from ulmfit.files import MANIFEST, atomic_folder, fingerprint, hash_file, read_json, write_json
+from ulmfit.files import (
+    MANIFEST,
+    atomic_folder,
+    fingerprint,
+    from_json,
+    hash_file,
+    read_json,
+    write_json,
+)
 from ulmfit.models.arch import ArchConfig
 from ulmfit.models.language_model import LanguageModel
 from ulmfit.models.manifest import (
@@ -29,7 +37,6 @@ from ulmfit.models.manifest import (
     LanguageModelManifest,
     Provenance,
     arch_fingerprint,
-    from_json,
     to_json,
 )
 from ulmfit.models.weights import require_fit

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ulmfit.errors import UserError
-from ulmfit.files import MANIFEST, fingerprint, read_json, write_json
+from ulmfit.files import MANIFEST, fingerprint, from_json, read_json, write_json
 from ulmfit.models.arch import ArchConfig
 from ulmfit.models.weights import ARCH_FACTS
 from ulmfit.text.lm_stream import is_backward
@@ -111,11 +111,3 @@ def to_json(value: Any) -> dict[str, Any]:
     """Turn a dataclass into JSON; a manifest's provenance is laid open in it."""
     content = asdict(value)
     return content | content.pop("provenance", {})
-
-
-def from_json(kind: Any, content: Mapping[str, Any]) -> Any:
-    """Build a dataclass from JSON, whose lists stand for tuples; every field must be there and no other."""
-    names = {f.name for f in fields(kind)}
-    if names != set(content):
-        raise KeyError(f"fields {' '.join(sorted(names ^ set(content)))}")
-    return kind(**{name: tuple(v) if isinstance(v, list) else v for name, v in content.items()})

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 from ulmfit.config import TextConfig
 from ulmfit.errors import UserError
-from ulmfit.files import MANIFEST, read_json, write_json
+from ulmfit.files import MANIFEST, from_json, read_json, write_json
 
 FORMAT = 1
 REPAIR = "prepare it again: ulmfit prepare SOURCE --out"
@@ -61,20 +60,12 @@ class CorpusManifest:
                 f"{path} has format {content.get('format')!r}, this ulmfit reads {FORMAT}: {REPAIR} {folder}"
             )
         try:
-            content["config"] = _from_json(TextConfig, content["config"])
+            content["config"] = from_json(TextConfig, content["config"])
             content["splits"] = {
                 name: SplitSummary(**split) for name, split in content["splits"].items()
             }
-            return _from_json(cls, content)
+            return from_json(cls, content)
         except (KeyError, TypeError, AttributeError) as error:
             raise UserError(
                 f"{path} is not a corpus manifest ({error}): {REPAIR} {folder}"
             ) from error
-
-
-def _from_json(kind: Any, content: dict[str, Any]) -> Any:
-    """Build a dataclass from JSON, whose lists stand for tuples; every field must be there and no other."""
-    names = {field.name for field in fields(kind)}
-    if names != set(content):
-        raise KeyError(f"fields {sorted(names ^ set(content))}")
-    return kind(**{name: tuple(v) if isinstance(v, list) else v for name, v in content.items()})
