@@ -112,3 +112,8 @@ def test_subwords_need_a_model() -> None:
 def test_an_unknown_tokenizer_is_the_users_mistake() -> None:
     with pytest.raises(UserError, match="--tokenizer"):
         TextConfig(tokenizer="morphemes")
+
+
+def test_one_text_is_not_taken_for_many() -> None:
+    with pytest.raises(UserError, match="put it in a list"):
+        list(build_tokenizer(TextConfig(tokenizer="char")).tokenize("one text"))
