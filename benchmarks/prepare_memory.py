@@ -1,6 +1,6 @@
 """Peak memory of `prepare` on a corpus and on ten times the same corpus.
 
-    python benchmarks/prepare_memory.py imdb_labeled.csv.xz --text text
+    python benchmarks/prepare_memory.py imdb --data-dir DIR
 
 Writes 2,000 and 20,000 ... documents of the source to CSV files (the second is the first repeated), prepares each in a
 process of its own without a cache, and prints one JSON line with the peak resident memory (ru_maxrss) of both, their
@@ -41,11 +41,12 @@ def peak_mb(path: Path, out: Path) -> tuple[float, int]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("source")
+    parser.add_argument("source", help="a file, or the name of a data set")
+    parser.add_argument("--data-dir")
     parser.add_argument("--text", default="text")
     parser.add_argument("--documents", type=int, default=25_000)
     args = parser.parse_args()
-    source = open_source(args.source, text=args.text, label=None)
+    source = open_source(args.source, text=args.text, label=None, data_dir=args.data_dir)
     texts = [text for batch in source.batches() for text in batch.fields[0]][: args.documents]
     sizes = []
     with tempfile.TemporaryDirectory() as folder:

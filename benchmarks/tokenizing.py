@@ -1,6 +1,6 @@
 """Raw text -> ids: our pass over a corpus, cold and warm, beside stock fastai's.
 
-    python benchmarks/tokenizing.py imdb_labeled.csv.xz --text text
+    python benchmarks/tokenizing.py imdb --data-dir DIR
 
 Both run in this process on one core, in turn: our tokenizer goes over the whole corpus in ten parts, and after each
 part stock fastai (tokenize_texts with n_workers=0, then Numericalize) does a sample of the part's documents. Its speed
@@ -113,12 +113,13 @@ def passes(texts: list[str], share: float, folder: str) -> Iterator[dict[str, ob
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("source")
+    parser.add_argument("source", help="a file, or the name of a data set")
+    parser.add_argument("--data-dir")
     parser.add_argument("--text", default="text")
     parser.add_argument("--documents", type=int, default=10**9)
     parser.add_argument("--sample", type=float, default=0.1, help="share that stock fastai does")
     args = parser.parse_args()
-    source = open_source(args.source, text=args.text, label=None)
+    source = open_source(args.source, text=args.text, label=None, data_dir=args.data_dir)
     texts = [text for batch in source.batches() for text in batch.fields[0]][: args.documents]
     with tempfile.TemporaryDirectory() as folder:
         results = list(passes(texts, args.sample, folder))

@@ -88,15 +88,14 @@ class Coder:
             self._runs[number] = words[starts[i] : starts[i] + lengths[i]].decode()
 
     def code(self, fields: Sequence[Sequence[str]]) -> Coded:
-        """Code the documents whose text columns are `fields`."""
-        texts = [self.clean(document) for document in zip(*fields, strict=True)]
-        sizes = np.cumsum([0, *map(len, texts)])
-        cuts = np.searchsorted(sizes, np.arange(0, sizes[-1], _BATCH)).tolist()
-        bounds = sorted({0, *cuts, len(texts)})
+        """Code the documents whose text columns are `fields`; half surrogate pairs become U+FFFD."""
         collecting = gc.isenabled()
         gc.disable()  # many small lists and no cycles: looking for some took a fifth of the time
         try:
-            return _joined([self._code_batch(texts[a:b]) for a, b in itertools.pairwise(bounds)])
+            try:
+                return self._code(fields)
+            except UnicodeEncodeError:
+                return self._code([list(map(_without_surrogates, column)) for column in fields])
         except BaseException:
             self.forget()  # an interrupted batch leaves chunks that have no tokens
             raise
@@ -104,13 +103,21 @@ class Coder:
             if collecting:
                 gc.enable()
 
-    def clean(self, fields: Sequence[str]) -> str:
+    def _code(self, fields: Sequence[Sequence[str]]) -> Coded:
+        texts = self._cleaned(fields)
+        sizes = np.cumsum([0, *map(len, texts)])
+        cuts = np.searchsorted(sizes, np.arange(0, sizes[-1], _BATCH)).tolist()
+        bounds = sorted({0, *cuts, len(texts)})
+        return _joined([self._code_batch(texts[a:b]) for a, b in itertools.pairwise(bounds)])
+
+    def _cleaned(self, fields: Sequence[Sequence[str]]) -> list[str]:
         """Do what looks across chunks, HTML and control words; then join the fields, and strip."""
         fix = r.fix_html if self.rules == "fastai" else str
-        cleaned = [r.escape_controls(fix(_without_surrogates(field))) for field in fields]
-        if len(cleaned) == 1:
-            return cleaned[0].strip()
-        return " ".join(f"{r.FLD} {i} {text}" for i, text in enumerate(cleaned, 1)).strip()
+        columns = [[r.escape_controls(fix(text)) for text in column] for column in fields]
+        if len(columns) > 1:
+            marked = [[f"{r.FLD} {i} {t}" for t in column] for i, column in enumerate(columns, 1)]
+            columns = [[" ".join(document) for document in zip(*marked, strict=True)]]
+        return [text.strip() for text in columns[0]]
 
     def _code_batch(self, texts: list[str], *, counted: bool = False) -> Coded:
         """Code cleaned texts; `counted` are those whose repeated words have been counted already."""

@@ -56,7 +56,7 @@ def escape_controls(text: str) -> str:
 
     `xxunk` stays: its token means "unknown word", which is what a typed control word is.
     """
-    if "xx" in text or "XX" in text or "Xx" in text or "xX" in text:
+    if "xx" in text.lower():
         return _CONTROL_WORD.sub(r"\1ˣ", text)
     return text
 

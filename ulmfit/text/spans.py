@@ -90,10 +90,12 @@ class SpanTable:
 
     def _learn(self, new: list[str]) -> None:
         """Have new spans split, in the order of their numbers."""
-        text = [span for span in new if not span[0].isspace()]
-        tokens, entangled = self.splitter.split(text)
-        found = dict(zip(text, zip(tokens, entangled, strict=True), strict=True))
-        rows = [found.get(span) or (self.splitter.white(span), False) for span in new]
-        codes = self.codes(itertools.chain.from_iterable(tokens for tokens, _ in rows))
-        self._codes.extend(codes, np.fromiter((len(tokens) for tokens, _ in rows), np.int64))
-        self._entangled.extend(np.fromiter((flag for _, flag in rows), np.bool_))
+        tokens, entangled = self.splitter.split([span for span in new if not span[0].isspace()])
+        if len(tokens) < len(new):
+            for i, span in enumerate(new):
+                if span[0].isspace():
+                    tokens.insert(i, self.splitter.white(span))
+                    entangled.insert(i, False)
+        codes = self.codes(itertools.chain.from_iterable(tokens))
+        self._codes.extend(codes, np.fromiter(map(len, tokens), np.int64, len(tokens)))
+        self._entangled.extend(np.array(entangled, np.bool_))

@@ -53,7 +53,9 @@ class Tokenizer:
     def tokenize(self, texts: Iterable[str]) -> Iterator[list[str]]:
         """Yield each text's tokens, the first of which is `xxbos`."""
         if isinstance(texts, str):
-            raise UserError("tokenize takes a list of texts, and this is one text: put it in a list")
+            raise UserError(
+                "tokenize takes a list of texts, and this is one text: put it in a list"
+            )
         source = iter(texts)
         while batch := list(islice(source, _TEXTS_AT_ONCE)):
             coded = self.code([batch])

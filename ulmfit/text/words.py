@@ -10,7 +10,8 @@ from __future__ import annotations
 import functools
 import itertools
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from ulmfit.errors import UserError
@@ -41,17 +42,29 @@ class WordSplitter(Splitter):
         self.fingerprint = f"spacy-{spacy.__version__}-{lang}"
         if not self.is_per_span:
             return
-        cases: frozenset[str] = frozenset(self._spacy.rules)
-        spaced = [case for case in cases if len(case.split()) > 1]
-        self._cases = cases
-        self._unmatched = _without_matcher(self._spacy)
-        self._spaced = {max(case.split(), key=len) for case in spaced}
-        self._affixed = {case for case in cases if _has_affix(self._spacy, case)}
-        self._longest = max(map(len, cases))
-        self.reach = max(map(len, _split_bulk(_without_cases(self._spacy), sorted(self._affixed))))
-        self._openers, self._closers = _single_marks(self._spacy)
-        self._opening = {m: tuple(c for c in cases if c[0] == m) for m in self._openers}
+        self._cases: frozenset[str] = frozenset(self._spacy.rules)
+        self._longest = max(map(len, self._cases))
+        self.reach = self._longest  # a special case has no more tokens than characters
         self._suffix_length = functools.lru_cache(maxsize=1 << 16)(self._spacy.find_suffix)
+
+    # What it takes to split new spans; a text of known ones does without.
+
+    @functools.cached_property
+    def _unmatched(self) -> Any:
+        return _without_matcher(self._spacy)
+
+    @functools.cached_property
+    def _affixed(self) -> frozenset[str]:
+        return frozenset(case for case in self._cases if _has_affix(self._spacy, case))
+
+    @functools.cached_property
+    def _spaced(self) -> frozenset[str]:
+        """The longest piece of each special case that goes over several spans."""
+        return frozenset(max(c.split(), key=len) for c in self._cases if len(c.split()) > 1)
+
+    @functools.cached_property
+    def _marks(self) -> _Marks:
+        return _single_marks(self._spacy)
 
     def split(self, spans: list[str]) -> tuple[list[list[str]], list[bool]]:
         """Return the tokens of each span, and whether the span's company can change them.
@@ -77,12 +90,14 @@ class WordSplitter(Splitter):
     def _peel(self, span: str) -> tuple[str, str, str]:
         """Take a mark off the front of a word, and all marks off its end that spaCy takes one at a time."""
         before, core, end = "", span, len(span)
-        opened = end > 1 and span[0] in self._openers and "a" <= span[1] <= "z"
-        if opened and not span.startswith(self._opening[span[0]]):
+        opened = end > 1 and span[0] in self._marks.openers and "a" <= span[1] <= "z"
+        if opened and not span.startswith(self._marks.cases[span[0]]):
             before, core = span[0], span[1:]
         end = len(core)
         if "a" <= core[0] <= "z":
-            while end > 1 and core[end - 1] in self._closers and core[end - 2] != core[end - 1]:
+            while (
+                end > 1 and core[end - 1] in self._marks.closers and core[end - 2] != core[end - 1]
+            ):
                 if (
                     core[:end] in self._cases
                     or self._suffix_length(core[max(end - 3, 0) : end]) != 1
@@ -93,7 +108,7 @@ class WordSplitter(Splitter):
 
     def _is_whole(self, core: str) -> bool:
         """Tell whether a span is known to be one token."""
-        return bool(self._openers) and _LETTERS(core) is not None and core not in self._cases
+        return bool(self._marks.openers) and _LETTERS(core) is not None and core not in self._cases
 
     def _may_match(self, tokens: list[str]) -> bool:
         """Tell whether some of `tokens` spell a special case that spaCy looks for in finished tokens."""
@@ -159,18 +174,6 @@ def _without_matcher(tokenizer: Any) -> Any:
     return copy
 
 
-def _without_cases(tokenizer: Any) -> Any:
-    """Copy a spaCy tokenizer, less its special cases: so it splits a case to know it again in tokens."""
-    return type(tokenizer)(
-        tokenizer.vocab,
-        prefix_search=tokenizer.prefix_search,
-        suffix_search=tokenizer.suffix_search,
-        infix_finditer=tokenizer.infix_finditer,
-        token_match=tokenizer.token_match,
-        url_match=tokenizer.url_match,
-    )
-
-
 def _split_bulk(tokenizer: Any, spans: list[str]) -> list[list[str]]:
     """Split many spans by a few calls: as the lines of one document, since spaCy keeps a line break as a token."""
     tokens: list[list[str]] = []
@@ -189,8 +192,18 @@ def _has_affix(tokenizer: Any, text: str) -> bool:
     return not text.isspace() and any(find(text) for find in finders)
 
 
-def _single_marks(tokenizer: Any) -> tuple[str, str]:
-    """Return the opening and closing marks that can be taken off a span one by one, in that order.
+@dataclass(frozen=True)
+class _Marks:
+    """The marks that can be taken off the front and the end of a span one by one."""
+
+    openers: str = ""
+    closers: str = ""
+    cases: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """The special cases that begin with each opener."""
+
+
+def _single_marks(tokenizer: Any) -> _Marks:
+    """Find the marks that come off one by one.
 
     There are none unless the patterns provably leave letters whole and take no prefix that begins with one.
     """
@@ -202,8 +215,10 @@ def _single_marks(tokenizer: Any) -> tuple[str, str]:
     )
     patterns: list[Any] = [getattr(function, "__self__", None) for function in functions]
     if tokenizer.token_match or not all(isinstance(pattern, re.Pattern) for pattern in patterns):
-        return "", ""
+        return _Marks()
     prefix, suffix = patterns[:2]
     if any(map(can_match_letters, patterns)) or can_start_with(prefix, LETTERS):
-        return "", ""
-    return single_openers(prefix, _OPENERS), single_closers(suffix, _CLOSERS)
+        return _Marks()
+    openers = single_openers(prefix, _OPENERS)
+    cases = {mark: tuple(case for case in tokenizer.rules if case[0] == mark) for mark in openers}
+    return _Marks(openers, single_closers(suffix, _CLOSERS), cases)
