@@ -12,7 +12,7 @@ from ulmfit.errors import UserError, nearest
 SPLITS = ("train", "valid", "test", "unsup")
 
 
-def _require(holds: bool, field: str, value: object, allowed: str) -> None:
+def require(holds: bool, field: str, value: object, allowed: str) -> None:
     """Refuse a field's value, naming the flag, the value and what is allowed."""
     if not holds:
         raise UserError(f"--{field.replace('_', '-')} is {value!r}; allowed: {allowed}")
@@ -48,30 +48,30 @@ class TextConfig:
     """Separator between the labels of one cell, for multi-label data in one column."""
 
     def __post_init__(self) -> None:
-        _require(
+        require(
             self.tokenizer in ("word", "subword", "char"),
             "tokenizer",
             self.tokenizer,
             "word, subword, char",
         )
-        _require(self.rules in ("fastai", "none"), "rules", self.rules, "fastai, none")
-        _require(self.min_freq >= 1, "min_freq", self.min_freq, "1 or more")
-        _require(16 <= self.max_vocab <= 2**31 - 1, "max_vocab", self.max_vocab, "16 to 2147483647")
-        _require(self.sp_type in ("unigram", "bpe"), "sp_type", self.sp_type, "unigram, bpe")
-        _require(
+        require(self.rules in ("fastai", "none"), "rules", self.rules, "fastai, none")
+        require(self.min_freq >= 1, "min_freq", self.min_freq, "1 or more")
+        require(16 <= self.max_vocab <= 2**31 - 1, "max_vocab", self.max_vocab, "16 to 2147483647")
+        require(self.sp_type in ("unigram", "bpe"), "sp_type", self.sp_type, "unigram, bpe")
+        require(
             self.on_empty in ("drop", "keep", "error"),
             "on_empty",
             self.on_empty,
             "drop, keep, error",
         )
-        _require(
+        require(
             self.label_kind in ("category", "number"),
             "label_kind",
             self.label_kind,
             "category, number",
         )
         allowed = ", ".join(SPLITS)
-        _require(
+        require(
             bool(self.vocab_splits) and set(self.vocab_splits) <= set(SPLITS),
             "vocab_splits",
             self.vocab_splits,

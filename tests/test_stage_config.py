@@ -1,0 +1,206 @@
+"""Stage configs: every value checked; the presets hold the published numbers literally."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import itertools
+import subprocess
+import sys
+from dataclasses import FrozenInstanceError, fields, replace
+from pathlib import Path
+
+import pytest
+
+import ulmfit.training.config as module
+from ulmfit import PRESETS, UserError
+from ulmfit.models.arch import ArchConfig
+from ulmfit.training.config import FinetuneConfig, LMConfig, PretrainConfig
+from ulmfit.training.presets import (
+    FINETUNE_PRESETS,
+    PRETRAIN_PRESETS,
+    STAGE_PRESETS,
+    Difference,
+    diff_presets,
+    diff_table,
+    stage_preset,
+)
+from ulmfit.training.schedules import rates
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("direction", "up"), ("bs", 0), ("seq_len", 1), ("accumulate", 0), ("schedule", "sgdr"), ("epochs", 0),
+        ("lr", 0.0), ("factor", 0.5), ("group_factors", (1.0, 0.0)), ("rise", 0.0), ("rise", 1.0), ("div", 0.5),
+        ("div_final", 0.0), ("moms", (0.8, 0.7)), ("moms", (0.8, 0.7, 1.0)), ("sqr_mom", 1.0), ("eps", 0.0),
+        ("wd", -1.0), ("clip", 0.0), ("label_smoothing", 1.0), ("activation_reg", -1.0), ("temporal_reg", -1.0),
+        ("patience", -1), ("precision", "fp16"), ("seed", -1), ("frozen_epochs", -1), ("frozen_lr", 0.0),
+    ],
+)  # fmt: skip
+def test_a_wrong_value_names_the_flag_and_what_is_allowed(field: str, value: object) -> None:
+    with pytest.raises(UserError, match=f"--{field.replace('_', '-')} is .*allowed: "):
+        replace(FinetuneConfig(), **{field: value})
+
+
+def test_a_dropout_is_checked_as_it_is_used() -> None:
+    with pytest.raises(UserError, match=r"--weight-p 0.6 times --drop-mult 2"):
+        FinetuneConfig(weight_p=0.6, drop_mult=2.0)
+
+
+def test_a_config_cannot_be_changed_in_place() -> None:
+    with pytest.raises(FrozenInstanceError):
+        PretrainConfig().lr = 1.0  # ty: ignore
+
+
+@pytest.mark.parametrize("config", [LMConfig, PretrainConfig, FinetuneConfig])
+def test_every_field_says_what_it_is(config: type) -> None:
+    tree = ast.parse(Path(inspect.getfile(module)).read_text(encoding="utf-8"))
+    body = next(
+        n for n in tree.body if isinstance(n, ast.ClassDef) and n.name == config.__name__
+    ).body
+    own = [n.target.id for n in body if isinstance(n, ast.AnnAssign)]
+    told = [
+        a.target.id
+        for a, b in itertools.pairwise(body)
+        if isinstance(a, ast.AnnAssign) and isinstance(b, ast.Expr)
+    ]
+    assert told == own
+    assert set(own) <= {f.name for f in fields(config)}
+
+
+# The published recipes of stage 2, column by column.
+# Howard & Ruder 2018; imdb_scripts (fastai 0.7); ULMFit.ipynb (fastai 1); fastbook; MultiFiT.
+SAME_DROPOUTS = {"input_p": 0.25, "output_p": 0.1, "weight_p": 0.2, "embed_p": 0.02, "hidden_p": 0.15}  # fmt: skip
+PENALTIES = {"activation_reg": 2, "temporal_reg": 1, "sqr_mom": 0.99, "label_smoothing": 0}
+PUBLISHED = {
+    "paper": {
+        "bs": 64, "seq_len": 70, "jitter": True, "lr": 0.004, "factor": 2.6, "group_factors": (), "frozen_epochs": 0,
+        "schedule": "stlr", "direction": "forward", "patience": None, **PENALTIES,
+    },
+    "paper-code": {
+        "bs": 64, "seq_len": 70, "jitter": True, "lr": 0.004, "group_factors": (1 / 6, 1 / 3, 1, 1 / 2), "epochs": 50,
+        "frozen_epochs": 0, "clip": 0.3, "wd": 1e-7, "decoupled_wd": False, "drop_mult": 1, **SAME_DROPOUTS,
+        "schedule": "clr", "patience": None, **PENALTIES,
+    },
+    "fastai-v1": {
+        "bs": 256, "seq_len": 80, "jitter": False, "frozen_epochs": 1, "frozen_lr": 2e-2, "epochs": 10, "lr": 2e-3,
+        "factor": 1, "clip": 0.1, "wd": 0.1, "decoupled_wd": True, "drop_mult": 1, **SAME_DROPOUTS,
+        "schedule": "one_cycle", "moms": (0.8, 0.7, 0.8), **PENALTIES,
+    },
+    "fastbook": {
+        "bs": 128, "seq_len": 80, "jitter": False, "frozen_epochs": 1, "frozen_lr": 2e-2, "epochs": 10, "lr": 2e-3,
+        "factor": 1, "clip": None, "wd": 0.01, "decoupled_wd": True, "drop_mult": 0.3, **SAME_DROPOUTS,
+        "schedule": "one_cycle", "moms": (0.8, 0.7, 0.8), "eps": 1e-5, **PENALTIES,
+    },
+    "multifit": {
+        "bs": 20, "seq_len": 70, "jitter": False, "frozen_epochs": 1, "frozen_lr": 1e-2, "epochs": 20, "lr": 1e-3,
+        "factor": 1, "clip": 0.12, "wd": 1e-7, "decoupled_wd": False, "drop_mult": 0.3, "input_p": 0.2,
+        "output_p": 0.25, "weight_p": 0.15, "embed_p": 0.02, "hidden_p": 0.1, "schedule": "one_cycle",
+        "moms": (0.8, 0.7, 0.8), **PENALTIES,
+    },
+}  # fmt: skip
+# The curves' own numbers: cut or rise, ratio or div, beta 1 at the peak.
+CURVES = {
+    "paper": (0.1, 32, 0.7),
+    "paper-code": (0.1, 32, 0.8),
+    "fastai-v1": (0.3, 25, 0.7),
+    "fastbook": (0.25, 25, 0.7),
+    "multifit": (0.3, 25, 0.7),
+}
+# Backbone, emb_sz, n_hid, n_layers.
+SIZES = {
+    "paper": ("awd_lstm", 400, 1150, 3),
+    "paper-code": ("awd_lstm", 400, 1150, 3),
+    "fastai-v1": ("awd_lstm", 400, 1152, 3),
+    "fastbook": ("awd_lstm", 400, 1152, 3),
+    "multifit": ("qrnn", 400, 1550, 4),
+}
+# Stage 1: bs, seq_len, epochs, lr, drop_mult, wd, clip; the paper has a value for seq_len only.
+STAGE_1 = {
+    "paper-code": (64, 70, 12, 1e-3, 0.5, 1e-7, 0.3),
+    "fastai-v1": (256, 80, 12, 1e-2, 0.1, 0.1, 0.1),
+    "fastbook": (256, 80, 12, 1e-2, 0.1, 0.1, 0.1),
+    "multifit": (50, 70, 10, 5e-3, 0.0, 1e-7, 0.12),
+}
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_stage_2_holds_the_published_values(name: str) -> None:
+    config, expected = FINETUNE_PRESETS[name], PUBLISHED[name]
+    assert {field: getattr(config, field) for field in expected} == expected
+    shape = config.shape()
+    assert (shape.rise, shape.div, shape.moms[1]) == CURVES[name]
+
+
+@pytest.mark.parametrize("name", SIZES)
+def test_stage_1_holds_the_published_values(name: str) -> None:
+    config = PRETRAIN_PRESETS[name]
+    arch = config.arch
+    assert (arch.backbone, arch.emb_sz, arch.n_hid, arch.n_layers) == SIZES[name]
+    assert arch.tie_weights
+    assert config.seq_len in (70, 80)
+    if name in STAGE_1:
+        found = (config.bs, config.seq_len, config.epochs, config.lr, arch.drop_mult, config.wd, config.clip)  # fmt: skip
+        assert found == STAGE_1[name]
+
+
+def test_the_authors_pretraining_slowed_the_lower_layers() -> None:
+    assert PRETRAIN_PRESETS["paper-code"].group_factors == (1 / 6, 1 / 3, 1, 1)
+
+
+def test_every_preset_of_the_text_has_its_stages() -> None:
+    for presets in STAGE_PRESETS.values():
+        assert list(presets) == list(PRESETS)
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_the_rates_of_every_preset_can_be_drawn(name: str) -> None:
+    for stage in STAGE_PRESETS:
+        n_groups = PRETRAIN_PRESETS[name].arch.n_layers + 1
+        for phase in stage_preset(stage, name).phases():
+            for step in range(30):
+                now = rates(phase, step, n_steps=30, n_groups=n_groups)
+                assert max(now.lrs) > 0
+                assert now.lrs[-1] > 0, "the embedding with the decoder always learns"
+
+
+def test_stage_2_brings_its_dropouts_and_keeps_the_sizes() -> None:
+    base = ArchConfig("qrnn", n_hid=1550, n_layers=4, out_bias=False)
+    config = FINETUNE_PRESETS["multifit"]
+    arch = config.regularised(base)
+    assert (arch.backbone, arch.n_hid, arch.n_layers, arch.out_bias) == ("qrnn", 1550, 4, False)
+    assert arch.dropout("output_p") == pytest.approx(0.25 * 0.3)
+
+
+def test_presets_differ_where_their_sources_do() -> None:
+    found = {d.field: d for d in diff_presets("fastai-v1", "fastbook")}
+    assert found["finetune_lm.bs"] == Difference("finetune_lm.bs", 256, 128)
+    assert found["finetune_lm.clip"] == Difference("finetune_lm.clip", 0.1, None)
+    assert found["finetune_lm.rise"] == Difference("finetune_lm.rise", 0.3, 0.25)
+    assert "finetune_lm.lr" not in found
+    assert diff_presets("paper", "paper") == []
+    nested = {d.field for d in diff_presets("paper", "multifit")}
+    assert "pretrain_lm.arch.backbone" in nested
+
+
+def test_the_table_of_differences_is_aligned() -> None:
+    head, *rows = diff_table("paper", "fastbook").splitlines()
+    assert head.split() == ["paper", "fastbook"]
+    column = head.index("paper")
+    assert all(row[column] != " " and row[column - 2 : column] == "  " for row in rows)
+    assert "finetune_lm.clip" in "".join(rows)
+
+
+def test_an_unknown_preset_names_the_nearest() -> None:
+    with pytest.raises(UserError, match="did you mean 'fastbook'"):
+        stage_preset("finetune_lm", "fastbok")
+
+
+def test_the_pure_half_of_training_imports_nothing_heavy() -> None:
+    code = (
+        "import sys, ulmfit.training.presets, ulmfit.training.metrics;"
+        "print([m for m in ('torch', 'fastai', 'spacy', 'pandas', 'numpy') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

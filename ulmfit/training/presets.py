@@ -1,0 +1,150 @@
+"""The published recipes of the language model's two stages as values of their configs, and their differences.
+
+What a source leaves open is taken from where the comment says. A field that is not named has the
+default of its config, which is the paper's value, or that of its authors' scripts.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, is_dataclass, replace
+from typing import Any
+
+from ulmfit.errors import UserError, nearest
+from ulmfit.models.arch import ArchConfig
+from ulmfit.training.config import FinetuneConfig, LMConfig, PretrainConfig
+
+# fastai 1: OneCycleScheduler rises for 0.3 of the steps and ends at 1 / (div * 1e4).
+_V1_CYCLE: dict[str, Any] = {
+    "schedule": "one_cycle", "rise": 0.3, "div_final": 25e4, "moms": (0.8, 0.7, 0.8),
+}  # fmt: skip
+_V1_PRETRAIN = PretrainConfig(
+    # fastai 1, examples/train_wt103.py; the published wikitext-103 weights of fastai 1 and 2 come from it.
+    bs=256, seq_len=80, jitter=False, epochs=12, lr=1e-2, wd=0.1, decoupled_wd=True, clip=0.1,
+    arch=ArchConfig(n_hid=1152, drop_mult=0.1), schedule="one_cycle", rise=0.3, div=10, div_final=1e5,
+    moms=(0.8, 0.7, 0.8),
+)  # fmt: skip
+# MultiFiT, configurations.py: multifit_paper_version.
+_MULTIFIT_DROPOUTS: dict[str, Any] = {
+    "input_p": 0.2, "output_p": 0.25, "weight_p": 0.15, "embed_p": 0.02, "hidden_p": 0.1,
+}  # fmt: skip
+_MULTIFIT: dict[str, Any] = {
+    "jitter": False, "factor": 1.0, "wd": 1e-7, "clip": 0.12, "label_smoothing": 0.0, **_V1_CYCLE,
+}  # fmt: skip
+
+PRETRAIN_PRESETS: dict[str, PretrainConfig] = {
+    # Howard & Ruder 2018, 4.1 gives sizes and seq_len; everything else is taken from the authors' scripts,
+    # but Adam's beta 1 is that of stage 2, 0.7.
+    "paper": PretrainConfig(),
+    # imdb_scripts/old/pretrain_lm.py and sampled_sm.py; epochs and lr of the README's command (the script's
+    # defaults are 1 and 3e-4). Their sampled softmax is left out: ours is exact.
+    "paper-code": PretrainConfig(
+        schedule="clr", group_factors=(1 / 6, 1 / 3, 1.0, 1.0),
+        arch=ArchConfig(n_hid=1150, drop_mult=0.5, out_bias=False),
+    ),
+    "fastai-v1": _V1_PRETRAIN,
+    # fastbook starts from the weights of fastai 1.
+    "fastbook": _V1_PRETRAIN,
+    "multifit": PretrainConfig(
+        bs=50, seq_len=70, epochs=10, lr=5e-3, **_MULTIFIT,
+        arch=ArchConfig("qrnn", n_hid=1550, n_layers=4, drop_mult=0.0, **_MULTIFIT_DROPOUTS),
+    ),
+    # Ours, from no publication: fewer and shorter epochs, in the size of the published weights.
+    "laptop": replace(_V1_PRETRAIN, bs=64, seq_len=70, epochs=2, lr=5e-3),
+    # Ours: the demo and the tests.
+    "tiny": PretrainConfig(
+        bs=16, seq_len=32, epochs=2, lr=1e-2, schedule="one_cycle", clip=0.3,
+        arch=ArchConfig(emb_sz=64, n_hid=128, n_layers=2, drop_mult=0.2),
+    ),
+}  # fmt: skip
+
+FINETUNE_PRESETS: dict[str, FinetuneConfig] = {
+    # Howard & Ruder 2018, 3.2 and 4.1. Not in the text, so from imdb_scripts/finetune_lm.py: dropouts, clip, wd,
+    # and epochs, which the paper tunes for each task.
+    "paper": FinetuneConfig(),
+    # imdb_scripts/finetune_lm.py; epochs of the README for IMDb (the script's default is 25).
+    "paper-code": FinetuneConfig(
+        schedule="clr", epochs=50, lr=4e-3, group_factors=(1 / 6, 1 / 3, 1.0, 1 / 2)
+    ),
+    # fastai 1, examples/ULMFit.ipynb.
+    "fastai-v1": FinetuneConfig(
+        bs=256, seq_len=80, jitter=False, frozen_epochs=1, frozen_lr=2e-2, epochs=10, lr=2e-3, factor=1.0,
+        wd=0.1, decoupled_wd=True, clip=0.1, drop_mult=1.0, **_V1_CYCLE,
+    ),
+    # fastbook, chapter 10, with fastai 2.8's defaults. The text tutorial says wd 0.1.
+    "fastbook": FinetuneConfig(
+        bs=128, seq_len=80, jitter=False, frozen_epochs=1, frozen_lr=2e-2, epochs=10, lr=2e-3, factor=1.0,
+        wd=0.01, decoupled_wd=True, clip=None, drop_mult=0.3, eps=1e-5, schedule="one_cycle", moms=(0.8, 0.7, 0.8),
+    ),
+    "multifit": FinetuneConfig(
+        bs=20, seq_len=70, frozen_epochs=1, frozen_lr=1e-2, epochs=20, lr=1e-3, drop_mult=0.3,
+        **_MULTIFIT, **_MULTIFIT_DROPOUTS,
+    ),
+    # Ours, from no publication: fastbook's, with smaller batches and so more steps in fewer epochs.
+    "laptop": FinetuneConfig(
+        bs=64, seq_len=70, frozen_epochs=1, frozen_lr=2e-2, epochs=3, lr=4e-3, factor=1.0, wd=0.01,
+        decoupled_wd=True, drop_mult=0.3, eps=1e-5, schedule="one_cycle", moms=(0.8, 0.7, 0.8),
+    ),
+    # Ours: the demo and the tests.
+    "tiny": FinetuneConfig(
+        bs=16, seq_len=32, epochs=2, lr=1e-2, factor=1.0, schedule="one_cycle", drop_mult=0.2
+    ),
+}  # fmt: skip
+
+STAGE_PRESETS: dict[str, dict[str, Any]] = {
+    "pretrain_lm": PRETRAIN_PRESETS,
+    "finetune_lm": FINETUNE_PRESETS,
+}
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A field in which two presets differ."""
+
+    field: str
+    a: object
+    b: object
+
+
+def stage_preset(stage: str, name: str) -> LMConfig:
+    """Look up the config of a stage, pretrain_lm or finetune_lm, in a preset."""
+    presets = STAGE_PRESETS[stage]
+    if name not in presets:
+        raise UserError(f"no preset {name!r}: {nearest(name, presets)}")
+    return presets[name]
+
+
+def diff_presets(a: str, b: str) -> list[Difference]:
+    """List the fields in which two presets differ, as stage.field, in the order of the stages."""
+    found = []
+    for stage in STAGE_PRESETS:
+        left, right = _flat(stage_preset(stage, a), stage), _flat(stage_preset(stage, b), stage)
+        found += [
+            Difference(name, left[name], right[name]) for name in left if left[name] != right[name]
+        ]
+    return found
+
+
+def diff_table(a: str, b: str) -> str:
+    """Write the differences of two presets as an aligned table."""
+    rows = [("", a, b)] + [(d.field, _shown(d.a), _shown(d.b)) for d in diff_presets(a, b)]
+    widths = [max(len(row[column]) for row in rows) for column in range(3)]
+    return "\n".join("  ".join(map(str.ljust, row, widths)).rstrip() for row in rows)
+
+
+def _flat(config: Any, prefix: str) -> dict[str, object]:
+    """Name every value of a config by its path; what the schedule supplies counts as set."""
+    shape = config.shape() if isinstance(config, LMConfig) else None
+    values: dict[str, object] = {}
+    for f in fields(config):
+        value = getattr(config, f.name)
+        if is_dataclass(value):
+            values |= _flat(value, f"{prefix}.{f.name}")
+        else:
+            values[f"{prefix}.{f.name}"] = getattr(shape, f.name, value)
+    return values
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, tuple):
+        return ", ".join(map(_shown, value)) or "-"
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
