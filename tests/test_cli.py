@@ -17,7 +17,15 @@ import pytest
 
 from ulmfit import cli, verbs
 from ulmfit.config import PRESETS, TextConfig
-from ulmfit.flags import CheckFlags, DataFlags, DoctorFlags, PrepareFlags, parse
+from ulmfit.flags import (
+    CheckFlags,
+    ConvertFlags,
+    DataFlags,
+    DoctorFlags,
+    GenerateFlags,
+    PrepareFlags,
+    parse,
+)
 from ulmfit.progress import Progress
 from ulmfit.text.datasets import DATASETS
 
@@ -150,6 +158,16 @@ def test_doctor_and_data(tmp_path: Path, capsys: Capture) -> None:
         (["prepare", "demo", "--out", "x", "--text", "review"], "'demo' names its own columns"),
         (["check", "no_such.csv"], "no_such.csv"),
         (["doctor", "--fix"], "--fix"),
+        (["generate"], "no LM"),
+        (["generate", "no_such_folder"], "no_such_folder is not a folder"),
+        (["generate", "lm", "one", "two"], "'two' is one argument too many"),
+        (["generate", "lm", "--top-q", "0.9"], "did you mean '--top-p'?"),
+        (["convert"], "no SOURCE"),
+        (["convert", "lm.pth"], "no --out"),
+        (["convert", "lm.pth", "--out", "lm"], "there is no lm.pth"),
+        (["convert", "lm", "--out", "files", "--to", "keras"], "--to is 'keras'"),
+        (["convert", "lm", "--out", "files", "--to", "fastai"], "lm is not a folder"),
+        (["convert", "lm", "--out", "o", "--to", "fastai", "--vocab", "v"], "takes --out alone"),
     ],
 )
 def test_a_mistake_is_one_line(
@@ -261,7 +279,9 @@ def test_columns() -> None:
     assert flags.documents() == {"train": "x.csv", "test": Path("y.csv")}
 
 
-@pytest.mark.parametrize("kind", [PrepareFlags, CheckFlags, DoctorFlags, DataFlags])
+@pytest.mark.parametrize(
+    "kind", [PrepareFlags, CheckFlags, GenerateFlags, ConvertFlags, DoctorFlags, DataFlags]
+)
 def test_every_flag_explains_itself(kind: type, capsys: Capture) -> None:
     verb = kind.__name__.removesuffix("Flags").lower()
     assert cli.main([verb, "--help"]) == 0

@@ -67,6 +67,7 @@ def test_public_name(name: str) -> None:
 
 def test_lazy_names_are_the_public_names() -> None:
     assert set(ulmfit._HOMES) | {"load"} == set(ulmfit.__all__)
+    assert set(ulmfit.KINDS.values()) <= set(ulmfit.__all__)
 
 
 def test_unknown_name() -> None:

@@ -18,7 +18,6 @@ HEAVY = {
     "fastai": ("text/batches.py", "models/", "training/"),
     "torch": ("text/batches.py", "models/", "training/", "inference/", "doctor.py"),
 }
-UNPICKLERS = ("models/convert_fastai.py",)
 FILES = sorted(PACKAGE.rglob("*.py"))
 
 
@@ -78,7 +77,7 @@ def test_no_pickle_and_no_star(path: Path) -> None:
             "shelve",
             "marshal",
         )
-        assert not is_pickle or relative(path) in UNPICKLERS, f"{relative(path)} imports {module}"
+        assert not is_pickle, f"{relative(path)} imports {module}"
 
 
 def test_no_cycle_inside_a_room() -> None:

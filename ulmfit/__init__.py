@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from ulmfit.config import PRESETS, TextConfig
     from ulmfit.errors import UserError
+    from ulmfit.inference.language_model import LanguageModel, load_pretrained
     from ulmfit.text.batches import classifier_dataloaders, lm_dataloaders
     from ulmfit.text.check import check
     from ulmfit.text.corpus import Corpus
@@ -23,6 +24,7 @@ __version__ = "0.1.0"
 __all__ = [
     "PRESETS",
     "Corpus",
+    "LanguageModel",
     "TextConfig",
     "UserError",
     "Vocab",
@@ -31,6 +33,7 @@ __all__ = [
     "classifier_dataloaders",
     "lm_dataloaders",
     "load",
+    "load_pretrained",
     "prepare",
 ]
 
@@ -38,6 +41,8 @@ _HOMES = {
     "PRESETS": "ulmfit.config",
     "TextConfig": "ulmfit.config",
     "UserError": "ulmfit.errors",
+    "LanguageModel": "ulmfit.inference.language_model",
+    "load_pretrained": "ulmfit.inference.language_model",
     "Corpus": "ulmfit.text.corpus",
     "Vocab": "ulmfit.text.vocab",
     "build_tokenizer": "ulmfit.text.tokenizers",
@@ -48,7 +53,7 @@ _HOMES = {
 }
 
 # The kind in an artefact's manifest, and the public class that loads it.
-KINDS = {"corpus": "Corpus"}
+KINDS = {"corpus": "Corpus", "language_model": "LanguageModel"}
 
 
 def __getattr__(name: str) -> Any:
@@ -64,7 +69,7 @@ def __dir__() -> list[str]:
     return sorted({*globals(), *__all__})
 
 
-def load(folder: str | Path) -> Corpus:
+def load(folder: str | Path) -> Corpus | LanguageModel:
     """Load any artefact folder; its manifest says what it is."""
     from ulmfit.errors import UserError
     from ulmfit.files import MANIFEST, read_json

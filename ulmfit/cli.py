@@ -17,6 +17,8 @@ from ulmfit.errors import UserError, nearest
 VERBS: dict[str, str] = {
     "prepare": "turn texts into a corpus: vocabulary, tokenizer and ids",
     "check": "say what is wrong with a data set before any training",
+    "generate": "let a language model write",
+    "convert": "turn weights of fastai and MultiFiT into a language model's folder, and back",
     "doctor": "look at this installation and this machine",
     "data": "list the registered data sets",
 }

@@ -112,6 +112,50 @@ class DataFlags:
     """Print the result as JSON on stdout."""
 
 
+@dataclass(frozen=True)
+class GenerateFlags:
+    """Let a language model continue a text. The new text goes to stdout, without the prompt."""
+
+    lm: Annotated[str, tyro.conf.Positional] = ""
+    """The folder of a language model."""
+    prompt: Annotated[str, tyro.conf.Positional] = ""
+    """The text to go on from, in quotes; without one, a new document begins."""
+    n_tokens: int = 50
+    """How many tokens to write; a word and the mark of its capital letter are two."""
+    temperature: float = 1.0
+    """Below 1 likely words become likelier; 0 always takes the likeliest."""
+    top_k: int | None = None
+    """Choose among this many of the likeliest tokens."""
+    top_p: float | None = None
+    """Choose among the likeliest tokens that together have this probability."""
+    min_p: float | None = None
+    """Choose among tokens at least this share as probable as the likeliest one."""
+    seed: int | None = None
+    """The same seed writes the same text."""
+    stop_at_document: bool = False
+    """Stop where the model would begin a new document."""
+    json: bool = False
+    """Print the result as JSON on stdout."""
+
+
+@dataclass(frozen=True)
+class ConvertFlags:
+    """Turn weights of fastai, fastai_ulmfit or MultiFiT into a language model's folder, or one into fastai's files."""
+
+    source: Annotated[str, tyro.conf.Positional] = ""
+    """A .pth or .h5 file, or the folder of a model. It comes before the flags."""
+    vocab: Path | None = None
+    """The file of the vocabulary, if it is not the only one beside the weights."""
+    out: Path | None = None
+    """The folder to write."""
+    direction: str = ""
+    """forward or backward; by default backward if the path says so (bwd)."""
+    to: str = "ulmfit"
+    """ulmfit, or fastai to write lm_model.pth, lm_encoder.pth and lm_vocab.pkl from a language model's folder."""
+    json: bool = False
+    """Print the result as JSON on stdout."""
+
+
 def parse(flags: type[Flags], verb: str, argv: Sequence[str]) -> Flags:
     """Read the flags of a verb; `--preset` sets the defaults of those that are not given."""
     names = _names(flags)
@@ -167,7 +211,7 @@ def _names(flags: type[Any]) -> list[str]:
     found = []
     for field in fields(flags):
         value = field.default
-        if field.name == "source":
+        if "Positional" in str(field.type):
             continue
         found += (
             _names(type(value)) if is_dataclass(value) else [f"--{field.name.replace('_', '-')}"]

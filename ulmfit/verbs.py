@@ -10,13 +10,22 @@ import io
 import json
 import sys
 from collections.abc import Callable, Generator, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from ulmfit.config import TextConfig
 from ulmfit.errors import UserError
 from ulmfit.files import MANIFEST
-from ulmfit.flags import CheckFlags, DataFlags, DoctorFlags, PrepareFlags, parse
+from ulmfit.flags import (
+    CheckFlags,
+    ConvertFlags,
+    DataFlags,
+    DoctorFlags,
+    GenerateFlags,
+    PrepareFlags,
+    parse,
+)
 from ulmfit.progress import Progress
 
 
@@ -69,6 +78,62 @@ def check(argv: Sequence[str]) -> None:
     _print(report.to_json() if flags.json else str(report))
     if errors := report.errors():
         raise UserError(f"{report.name}: {errors[0].what}: {errors[0].detail}; {errors[0].action}")
+
+
+def generate(argv: Sequence[str]) -> None:
+    """Print what a language model writes after a prompt."""
+    flags = parse(GenerateFlags, "generate", argv)
+    if not flags.lm:
+        raise UserError('no LM: write it before the flags, as in `ulmfit generate LM "prompt"`')
+    from ulmfit.inference.language_model import LanguageModel
+
+    text = LanguageModel.load(flags.lm).generate(
+        flags.prompt,
+        flags.n_tokens,
+        temperature=flags.temperature,
+        top_k=flags.top_k,
+        top_p=flags.top_p,
+        min_p=flags.min_p,
+        seed=flags.seed,
+        stop_at_document=flags.stop_at_document,
+    )
+    settings = {name: value for name, value in asdict(flags).items() if name != "json"}
+    _print({**settings, "text": text} if flags.json else text)
+
+
+def convert(argv: Sequence[str]) -> None:
+    """Write a language model's folder from foreign weights, or fastai's files from such a folder."""
+    flags = parse(ConvertFlags, "convert", argv)
+    usage = "`ulmfit convert LM.pth --vocab VOCAB.pkl --out FOLDER`"
+    if not flags.source:
+        raise UserError(f"no SOURCE: write it before the flags, as in {usage}")
+    if flags.out is None:
+        raise UserError(f"convert: no --out: name the folder to write, as in {usage}")
+    if flags.to not in ("ulmfit", "fastai"):
+        raise UserError(f"--to is {flags.to!r}; allowed: ulmfit, fastai")
+    if flags.to == "fastai":
+        return _export(flags, flags.out)
+    from ulmfit.inference.language_model import LanguageModel
+    from ulmfit.models.convert import convert as convert_weights
+    from ulmfit.models.manifest import to_json
+
+    parts = convert_weights(
+        flags.source, flags.out, vocab=flags.vocab, direction=flags.direction or None
+    )
+    _say(f"wrote {flags.out}")
+    _print(to_json(parts.manifest) if flags.json else str(LanguageModel(parts)))
+
+
+def _export(flags: ConvertFlags, out: Path) -> None:
+    """Write the files that stock fastai loads."""
+    from ulmfit.models.artefact import load_language_model
+    from ulmfit.models.convert import export_fastai
+
+    if flags.vocab or flags.direction:
+        raise UserError("--to fastai takes --out alone: the folder knows vocabulary and direction")
+    files = export_fastai(load_language_model(flags.source), out)
+    paths = {name: str(path) for name, path in asdict(files).items()}
+    _print(paths if flags.json else "\n".join(paths.values()))
 
 
 def doctor(argv: Sequence[str]) -> None:

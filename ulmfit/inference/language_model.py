@@ -1,0 +1,242 @@
+"""A language model's folder -> what one can do with it: logits, generated text, scores, embeddings.
+
+The state of a text lives in the call that reads it, so any number of threads may share one model.
+"""
+
+from __future__ import annotations
+
+import html
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from threading import Lock
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ulmfit.errors import UserError
+from ulmfit.inference.reading import PIECE, negative_log_likelihoods, pooled_states
+from ulmfit.inference.sampling import Sampling, new_generator
+from ulmfit.models import pretrained
+from ulmfit.models.artefact import LanguageModelParts, load_language_model
+from ulmfit.models.precision import Precision
+from ulmfit.models.state import State
+from ulmfit.text.lm_stream import is_backward
+from ulmfit.text.rules import EOS, FLD, PAD, UNK
+from ulmfit.text.vocab import BOS_ID, FAKE, Vocab
+
+if TYPE_CHECKING:
+    from ulmfit.models.arch import ArchConfig
+    from ulmfit.models.manifest import LanguageModelManifest
+    from ulmfit.text.tokenizers import Tokenizer
+
+# Tokens that say nothing to a reader. xxmaj, xxup, xxrep and xxwrep may come: decoding carries them out.
+NEVER_GENERATED = (UNK, PAD, EOS, FLD, FAKE)
+
+
+@dataclass(frozen=True)
+class Score:
+    """How well a language model foresaw a text."""
+
+    nats: float
+    """Negative log-likelihood (natural logarithm) of all tokens after the one that is read first."""
+    n_tokens: int
+    """Tokens that were scored; 0 for an empty text."""
+    n_characters: int
+    """Of the text as it was given."""
+
+    @property
+    def perplexity(self) -> float:
+        """The exponential of the mean loss of a token; NaN for an empty text."""
+        return math.exp(self.nats / self.n_tokens) if self.n_tokens else math.nan
+
+    @property
+    def bits_per_character(self) -> float:
+        """The loss in bits, spread over the text's characters: comparable across tokenizers."""
+        return self.nats / math.log(2) / self.n_characters if self.n_characters else math.nan
+
+
+class LanguageModel:
+    """A trained language model with its vocabulary and tokenizer.
+
+    `precision="fp32"` is exact: a text's numbers are the same alone and in any company, to 1e-5.
+    "auto" is faster where the processor multiplies bfloat16, and rounds.
+    """
+
+    def __init__(self, parts: LanguageModelParts, *, precision: Precision = "fp32") -> None:
+        self.parts = parts
+        self._model = parts.model(precision=precision)
+        self._lock = Lock()  # the tokenizer remembers words
+
+    @classmethod
+    def load(cls, folder: str | Path, *, precision: Precision = "fp32") -> LanguageModel:
+        """Load a folder, proving that its parts belong together."""
+        return cls(load_language_model(folder), precision=precision)
+
+    @property
+    def folder(self) -> Path:
+        """Where the model lies."""
+        return self.parts.folder
+
+    @property
+    def vocab(self) -> Vocab:
+        """The tokens and their ids."""
+        return self.parts.vocab
+
+    @property
+    def arch(self) -> ArchConfig:
+        """The architecture."""
+        return self.parts.arch
+
+    @property
+    def manifest(self) -> LanguageModelManifest:
+        """What the folder's manifest.json says."""
+        return self.parts.manifest
+
+    @property
+    def direction(self) -> str:
+        """forward, or backward: each text read from its end."""
+        return self.manifest.provenance.direction
+
+    @cached_property
+    def tokenizer(self) -> Tokenizer:
+        """The tokenizer that the model was trained with."""
+        return self.parts.tokenizer()
+
+    @torch.no_grad()
+    def logits(self, ids: np.ndarray | Tensor) -> Tensor:
+        """Give the logits (bs, seq_len, n_vocab) after each of `ids` (bs, seq_len), in the order given."""
+        ids = torch.as_tensor(ids).long()
+        if ids.dim() != 2 or not ids.numel():
+            raise UserError(f"ids of shape {tuple(ids.shape)}: give them as (texts, tokens)")
+        if ids.min() < 0 or ids.max() >= len(self.vocab):
+            raise UserError(
+                f"ids from {ids.min()} to {ids.max()}: this vocabulary has 0 to {len(self.vocab) - 1}"
+            )
+        return self._model(ids).logits()
+
+    def generate(
+        self,
+        prompt: str = "",
+        n_tokens: int = 50,
+        *,
+        temperature: float = 1.0,
+        top_k: int | None = None,
+        top_p: float | None = None,
+        min_p: float | None = None,
+        seed: int | None = None,
+        stop_at_document: bool = False,
+    ) -> str:
+        """Write what comes after the prompt, which is not part of the answer; a backward model writes what comes before.
+
+        `n_tokens` counts tokens as the model sees them, `xxmaj` among them. Nothing unknown, no padding and no
+        field mark is generated, nor a new document; with `stop_at_document` its beginning ends the text early.
+        """
+        sampling = Sampling(temperature, top_k, top_p, min_p)
+        if n_tokens < 1:
+            raise UserError(f"--n-tokens is {n_tokens}; allowed: 1 or more")
+        generator = new_generator(seed)
+        backward = is_backward(self.direction)
+        (ids,) = self._encode([prompt])
+        if backward and len(ids) > 1:
+            ids = ids[:0:-1].copy()  # without xxbos, which a backward model reads as the end
+        excluded = [i for i, token in enumerate(self.vocab) if token in NEVER_GENERATED]
+        if not stop_at_document:
+            excluded.append(BOS_ID)
+        new = self._continue(
+            torch.from_numpy(ids),
+            n_tokens,
+            sampling=sampling,
+            generator=generator,
+            excluded=excluded,
+        )
+        return self.tokenizer.decode(self.vocab.decode(new[::-1] if backward else new))
+
+    def score(self, texts: Iterable[str]) -> list[Score]:
+        """Measure how well the model foresees each text; a backward model reads it from its end."""
+        texts = _texts(texts)
+        documents = self._encode(texts)
+        nats = negative_log_likelihoods(self._model, documents, direction=self.direction)
+        return [
+            Score(loss, len(document) - 1, len(text))
+            for loss, document, text in zip(nats.tolist(), documents, texts)
+        ]
+
+    def embed(self, texts: Iterable[str]) -> np.ndarray:
+        """Turn each text into one vector: (n, 3 * emb_sz), the last layer's [last, maximum, mean]."""
+        documents = self._encode(_texts(texts))
+        return pooled_states(self._model, documents, direction=self.direction).numpy()
+
+    def _encode(self, texts: list[str]) -> list[np.ndarray]:
+        """Turn texts into ids, one thread at a time."""
+        with self._lock:
+            return [self.vocab.encode(tokens) for tokens in self.tokenizer.tokenize(texts)]
+
+    @torch.no_grad()
+    def _continue(
+        self,
+        ids: Tensor,
+        n_tokens: int,
+        *,
+        sampling: Sampling,
+        generator: torch.Generator,
+        excluded: list[int],
+    ) -> list[int]:
+        """Read `ids` once, then each new id, until there are `n_tokens` or a document begins."""
+        state: State | None = None
+        for piece in ids.split(PIECE):
+            output = self._model(piece.unsqueeze(0), state)
+            state = output.state
+        new: list[int] = []
+        while True:
+            logits = output.logits(slice(-1, None))[0, 0]
+            logits[excluded] = -torch.inf
+            drawn = sampling.draw(logits, generator)
+            if drawn == BOS_ID:
+                return new
+            new.append(drawn)
+            if len(new) == n_tokens:
+                return new
+            output = self._model(torch.tensor([[drawn]]), output.state)
+
+    def __str__(self) -> str:
+        return "\n  ".join([f"language model {self.folder}", *self._facts()])
+
+    __repr__ = __str__
+
+    def _repr_html_(self) -> str:
+        facts = "".join(f"<li>{html.escape(fact)}</li>" for fact in self._facts())
+        return f"<b>language model {html.escape(str(self.folder))}</b><ul>{facts}</ul>"
+
+    def _facts(self) -> list[str]:
+        """Say in a few lines what this is."""
+        arch, made = self.arch, self.manifest.provenance
+        size = sum(tensor.numel() for tensor in self.parts.weights.values())
+        layers = f"{arch.n_layers} layers of {arch.n_hid}, embedding {arch.emb_sz}"
+        metrics = ", ".join(f"{name} {value:g}" for name, value in made.metrics.items())
+        return [
+            f"{made.direction} {arch.backbone}, {layers}: {size:,} parameters",
+            f"{len(self.vocab):,} entries in the vocabulary",
+            f"metrics: {metrics or 'none'}",
+            f"from {made.origin}",
+        ]
+
+
+def load_pretrained(name: str, *, data_dir: str | Path | None = None) -> LanguageModel:
+    """Load a published language model by name, such as wt103-fwd; the first time it is downloaded."""
+    return LanguageModel(pretrained.load_pretrained(name, data_dir=data_dir))
+
+
+def _texts(texts: Iterable[str]) -> list[str]:
+    """Take texts as a list, and refuse what only looks like one."""
+    if isinstance(texts, str):
+        raise UserError("give a list of texts, also for a single one: [text]")
+    found = list(texts)
+    for row, text in enumerate(found):
+        if not isinstance(text, str):
+            raise UserError(f"text {row} is a {type(text).__name__}, not a string")
+    return found
