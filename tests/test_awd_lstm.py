@@ -54,13 +54,14 @@ def test_parameter_names_are_the_contract(encoder: Encoder) -> None:
     assert list(encoder.state_dict()) == list(shapes)  # no buffers: nothing else is kept
 
 
-def test_layer_is_torchs_lstm() -> None:
+@pytest.mark.parametrize("seq_len", [1, 9])
+def test_layer_is_torchs_lstm(seq_len: int) -> None:
     torch.manual_seed(0)
     layer, stock = LSTMLayer(5, 7), nn.LSTM(5, 7)
     with torch.no_grad():
         for (_, ours), theirs in zip(layer.named_parameters(), stock.parameters()):
             theirs.copy_(ours)
-    x = torch.randn(9, 3, 5)
+    x = torch.randn(seq_len, 3, 5)
     state = layer.initial_state(x)
     for _ in range(2):
         out, state = layer(x, state, weight_p=0.0, precision="fp32")

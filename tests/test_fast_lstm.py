@@ -120,5 +120,16 @@ def test_the_number_of_threads_is_given_back() -> None:
     assert torch.get_num_threads() == before
 
 
+def test_callers_that_overlap_give_the_threads_back() -> None:
+    before = torch.get_num_threads()
+    first, second = one_thread(), one_thread()
+    first.__enter__()
+    second.__enter__()
+    first.__exit__(None, None, None)
+    assert torch.get_num_threads() == 1
+    second.__exit__(None, None, None)
+    assert torch.get_num_threads() == before
+
+
 def test_the_check_of_the_processor_never_fails() -> None:
     assert has_fast_bf16() in (True, False)

@@ -53,6 +53,11 @@ def torch_lstm(
     flat = [w.to(dtype) for w in (weights.ih, weights.hh, weights.bias_ih, weights.bias_hh)]
     if x.is_cuda:
         flat = _in_one_piece(flat)
+    if (
+        x.device.type == "cpu" and len(x) == 1
+    ):  # a step of its own: setting the kernel up takes longer
+        hidden, cell = torch.lstm_cell(x[0].to(dtype), [part.to(dtype) for part in state], *flat)
+        return hidden[None].to(x.dtype), (hidden.to(x.dtype), cell.to(x.dtype))
     hidden, cell = (part.to(dtype).unsqueeze(0) for part in state)
     # Telling the kernel that it trains only makes it keep what a gradient needs; its dropout is 0.
     is_training = torch.is_grad_enabled()

@@ -2,22 +2,35 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Generator
 from contextlib import contextmanager
 
 import torch
 
+_lock = threading.Lock()
+_n_inside = 0
+_n_before = 0
+
 
 @contextmanager
 def one_thread() -> Generator[None, None, None]:
-    """Keep small operations on the calling thread, and give it its threads back afterwards.
+    """Keep small operations on the calling thread, and give torch its threads back afterwards.
 
     Each takes microseconds. Sharing them gains little on idle cores, and on a busy machine the
     threads wait for each other thousands of times a batch, which takes longer than all the work.
+    torch has one setting for the process: of callers that overlap, the last one out restores it.
     """
-    n_threads = torch.get_num_threads()
-    torch.set_num_threads(1)
+    global _n_inside, _n_before
+    with _lock:
+        if not _n_inside:
+            _n_before = torch.get_num_threads()
+            torch.set_num_threads(1)
+        _n_inside += 1
     try:
         yield
     finally:
-        torch.set_num_threads(n_threads)
+        with _lock:
+            _n_inside -= 1
+            if not _n_inside:
+                torch.set_num_threads(_n_before)
