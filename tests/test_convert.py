@@ -207,20 +207,25 @@ def test_a_shared_sentencepiece_model_is_found(tmp_path):
     assert guess_direction(tmp_path / "wt103-bwd") == "backward"
 
 
-def test_a_sentencepiece_model_becomes_the_tokenizer(tmp_path):
-    from ulmfit.text.pieces import train_subwords
+@pytest.mark.parametrize("has_its_pieces", [True, False])
+def test_a_sentencepiece_model_becomes_the_tokenizer_of_its_pieces(tmp_path, has_its_pieces):
+    from ulmfit.text.pieces import SubwordSplitter, train_subwords
 
     texts = [f"the {a} film is a {b} thing" for a in "abcdefgh" for b in "stuvwxyz"]
     folder = tmp_path / "multifit.m"
     folder.mkdir()
-    train_subwords(texts, folder / "spm.model", n_pieces=40, kind="unigram")
-    write_vocab(folder / "itos.pkl", V1_TOKENS)
+    model = train_subwords(texts, folder / "spm.model", n_pieces=40, kind="unigram")
+    n_controls = len(CONTROL_TOKENS)
+    pieces = SubwordSplitter(model).vocabulary()[n_controls:]
+    words = [f"word{i}" for i in range(len(V1_TOKENS))]
+    tokens = [*CONTROL_TOKENS, *(pieces if has_its_pieces else words), *words][: len(V1_TOKENS)]
+    write_vocab(folder / "itos.pkl", tokens)
     torch.save(qrnn_weights("linear"), folder / "lm_best.pth")
     lm = convert(folder, tmp_path / "out")
-    assert (
-        lm.text.config.tokenizer == "subword" and lm.text.subword_model.parent.parent == lm.folder
-    )
-    assert "".join(next(lm.tokenizer().tokenize(["the film"]))[1:]) == "▁the▁film"
+    assert lm.text.config.tokenizer == ("subword" if has_its_pieces else "word")
+    if has_its_pieces:
+        assert lm.text.subword_model.parent.parent == lm.folder
+        assert "".join(next(lm.tokenizer().tokenize(["the film"]))[1:]) == "▁the▁film"
 
 
 def test_several_candidates_are_not_guessed(tmp_path):

@@ -21,7 +21,8 @@ from ulmfit.models.foreign import read_foreign
 from ulmfit.models.manifest import Provenance
 from ulmfit.models.pickles import write_strings
 from ulmfit.models.weights import DECODER_BIAS, DECODER_WEIGHT, EMBEDDING
-from ulmfit.text.vocab import FAKE
+from ulmfit.text.pieces import SubwordSplitter
+from ulmfit.text.vocab import FAKE, Vocab
 
 # Where the parts lie, the first match counts: MultiFiT; floleuerer's fastai_ulmfit; fastai's own archives.
 _WEIGHTS = ("lm_best.pth", "*_model.pth", "*.pth", "*.h5")
@@ -60,13 +61,14 @@ def convert(
     """Turn weights of fastai, MultiFiT or fastai_ulmfit into a language model's folder.
 
     `source` is a .pth or .h5 file with `vocab` beside it, or a folder. Without `direction`, a path that says
-    `bwd` is backward. Without `config`, text is split into words as fastai does, or by the folder's spm.model.
+    `bwd` is backward. Without `config`, text is split into words as fastai does, or by the
+    folder's spm.model if that made the vocabulary.
     """
     direction = direction or guess_direction(Path(source))
     files = find_files(Path(source), vocab=vocab, direction=direction)
     model = read_foreign(files.weights, files.vocab)
     if config is None:
-        is_subword = files.subword_model is not None
+        is_subword = files.subword_model is not None and _made(files.subword_model, model.vocab)
         config = TextConfig(
             tokenizer="subword" if is_subword else "word",
             sp_model=str(files.subword_model) if is_subword else None,
@@ -86,6 +88,12 @@ def convert(
         text=TextPipeline.build(config),
         provenance=provenance,
     )
+
+
+def _made(subword_model: Path, vocab: Vocab) -> bool:
+    """Tell whether a vocabulary comes from a SentencePiece model that lies near: most of it are then its pieces."""
+    pieces = set(SubwordSplitter(subword_model).vocabulary())
+    return 2 * sum(token in pieces for token in vocab) > len(vocab)
 
 
 def guess_direction(path: Path) -> str:
