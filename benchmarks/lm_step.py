@@ -25,6 +25,7 @@ from pathlib import Path
 
 import torch
 from fastai.optimizer import Adam
+from peak import peak_mb
 from torch import Tensor
 from torch.nn.utils import clip_grad_norm_
 
@@ -117,16 +118,13 @@ def compare(options: argparse.Namespace) -> dict[str, object]:
 
 def peak_rss_mb(options: argparse.Namespace) -> float:
     """Train two steps of one arm and read this process's highest resident memory."""
-    import resource
-
     # No name for the model: the stock arm copies it and lets it go.
     step = ARMS[options.only](
         LanguageModel(ArchConfig(), options.n_vocab, precision=options.precision)
     )
     for _ in range(2):
         step(*make_batch(options))
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return round(peak / (2**20 if sys.platform == "darwin" else 2**10))
+    return round(peak_mb())
 
 
 def measure_memory() -> dict[str, float]:

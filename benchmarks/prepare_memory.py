@@ -3,7 +3,7 @@
     python benchmarks/prepare_memory.py imdb --data-dir DIR
 
 Writes 2,000 and 20,000 ... documents of the source to CSV files (the second is the first repeated), prepares each in a
-process of its own without a cache, and prints one JSON line with the peak resident memory (ru_maxrss) of both, their
+process of its own without a cache, and prints one JSON line with the peak resident memory of both, their
 ratio, and the size of the files. A ratio of 1 means that memory does not depend on the length of a corpus.
 """
 
@@ -21,22 +21,24 @@ from pathlib import Path
 from ulmfit.text.sources import open_source
 
 PREPARE = """
-import resource, sys, ulmfit
+import sys
+import ulmfit
+from peak import peak_mb
 corpus = ulmfit.prepare(sys.argv[1], sys.argv[2], label=None)
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, len(corpus.ids))
+print(peak_mb(), len(corpus.ids))
 """
 
 
-def peak_mb(path: Path, out: Path) -> tuple[float, int]:
+def measure(path: Path, out: Path) -> tuple[float, int]:
     run = subprocess.run(
         [sys.executable, "-c", PREPARE, str(path), str(out)],
-        env=os.environ | {"ULMFIT_CACHE": "off"},
+        env=os.environ | {"ULMFIT_CACHE": "off", "PYTHONPATH": str(Path(__file__).parent)},
         capture_output=True,
         text=True,
         check=True,
     )
     peak, tokens = run.stdout.split()
-    return int(peak) / 1024, int(tokens)
+    return float(peak), int(tokens)
 
 
 def main() -> None:
@@ -57,7 +59,7 @@ def main() -> None:
                 writer.writerow(["text"])
                 for _ in range(times):
                     writer.writerows([text] for text in texts)
-            peak, tokens = peak_mb(path, Path(folder) / f"corpus{times}")
+            peak, tokens = measure(path, Path(folder) / f"corpus{times}")
             file_mb = path.stat().st_size / 1e6
             sizes.append(
                 {"file_mb": round(file_mb), "tokens": tokens, "peak_resident_mb": round(peak)}
