@@ -240,6 +240,26 @@ def test_a_folder_that_is_not_ours_is_left_alone(tiny_frame: pd.DataFrame, tmp_p
     assert (tmp_path / "thesis.txt").read_text() == "ten years of work"
 
 
+def test_a_language_model_is_not_overwritten(tiny_frame: pd.DataFrame, tmp_path: Path) -> None:
+    manifest = tmp_path / "lm" / "manifest.json"
+    manifest.parent.mkdir()
+    manifest.write_text('{"kind": "language_model"}')
+    with pytest.raises(UserError, match="holds language_model, not a corpus"):
+        prepare(tiny_frame, tmp_path / "lm")
+    assert manifest.read_text() == '{"kind": "language_model"}'
+
+
+@pytest.mark.parametrize("name", ["vocab.json", "ids.npy"])
+def test_preparing_again_repairs_a_damaged_corpus(
+    tiny_frame: pd.DataFrame, tmp_path: Path, name: str
+) -> None:
+    prepare(tiny_frame, tmp_path / "c")
+    whole = files_of(tmp_path / "c")
+    (tmp_path / "c" / name).write_bytes(b"")
+    prepare(tiny_frame, tmp_path / "c")
+    assert files_of(tmp_path / "c") == whole
+
+
 def test_a_negative_number_of_workers_is_refused(tiny_frame: pd.DataFrame, tmp_path: Path) -> None:
     said = refused(lambda: prepare(tiny_frame, tmp_path / "c", n_workers=-1), tmp_path / "c")
     assert "--workers is -1" in said

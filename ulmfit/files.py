@@ -19,16 +19,13 @@ MANIFEST = "manifest.json"
 
 
 @contextlib.contextmanager
-def atomic_folder(out: str | Path) -> Generator[Path]:
+def atomic_folder(out: str | Path, *, kind: str | None = None) -> Generator[Path]:
     """Yield a temporary sibling of `out` and rename it into place when the block ends without an error.
 
-    An artefact that stands at `out` is replaced; any other non-empty folder is left alone and refused.
+    An artefact of the same `kind` that stands at `out` is replaced; any other non-empty folder is refused.
     """
     out = Path(out)
-    if out.is_file() or (out.is_dir() and not (out / MANIFEST).exists() and any(out.iterdir())):
-        raise UserError(
-            f"{out} exists and is not an artefact folder of ulmfit: choose another --out, or remove it"
-        )
+    _refuse_others(out, kind)
     with _disk_errors(out):
         out.parent.mkdir(parents=True, exist_ok=True)
         part = Path(tempfile.mkdtemp(prefix=f".{out.name}.", suffix=".part", dir=out.parent))
@@ -38,6 +35,21 @@ def atomic_folder(out: str | Path) -> Generator[Path]:
             _replace_folder(part, out)
     finally:
         shutil.rmtree(part, ignore_errors=True)
+
+
+def _refuse_others(out: Path, kind: str | None) -> None:
+    """Refuse to replace what is not an artefact, or one of another kind: it may be days of training."""
+    if out.is_file() or (out.is_dir() and not (out / MANIFEST).exists() and any(out.iterdir())):
+        raise UserError(
+            f"{out} exists and is not an artefact folder of ulmfit: choose another --out, or remove it"
+        )
+    if kind and (out / MANIFEST).exists():
+        manifest = read_json(out / MANIFEST)
+        found = manifest.get("kind") if isinstance(manifest, dict) else None
+        if found != kind:
+            raise UserError(
+                f"{out} holds {found or 'something else'}, not a {kind}: choose another --out"
+            )
 
 
 def _replace_folder(part: Path, out: Path) -> None:
@@ -98,7 +110,9 @@ def read_json(path: Path) -> Any:
             f"{path} is missing: {path.parent} is not a whole artefact folder"
         ) from None
     except (ValueError, RecursionError) as error:
-        raise UserError(f"{path} is not valid JSON ({error}): write the artefact again") from None
+        raise UserError(
+            f"{path} is not valid JSON ({error}): remove the folder and write it again"
+        ) from None
 
 
 def from_json(kind: Any, content: Mapping[str, Any]) -> Any:

@@ -33,6 +33,7 @@ from ulmfit.files import (
 from ulmfit.models.arch import ArchConfig
 from ulmfit.models.language_model import LanguageModel
 from ulmfit.models.manifest import (
+    KIND,
     Fingerprints,
     LanguageModelManifest,
     Provenance,
@@ -128,7 +129,7 @@ def save_language_model(
 ) -> LanguageModelParts:
     """Write a language model's folder, whole or not at all, and return it loaded."""
     require_fit(weights, arch, n_vocab=len(vocab), where=f"the weights for {out}")
-    with atomic_folder(out) as folder:
+    with atomic_folder(out, kind=KIND) as folder:
         # A model that is being trained may hold views; the file wants plain tensors.
         plain = {n: t.detach().to("cpu", torch.float32).contiguous() for n, t in weights.items()}
         save_file(plain, folder / WEIGHTS, metadata={"format": "pt"})

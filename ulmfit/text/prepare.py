@@ -16,7 +16,7 @@ import numpy as np
 
 from ulmfit.config import TextConfig
 from ulmfit.errors import UserError
-from ulmfit.files import MANIFEST, atomic_folder, fingerprint, hash_file, read_json
+from ulmfit.files import atomic_folder, fingerprint, hash_file
 from ulmfit.text.corpus import SUBWORD_MODEL, Corpus
 from ulmfit.text.documents import Source
 from ulmfit.text.labels import LabelStore
@@ -62,9 +62,9 @@ def prepare(
         config=config,
     )
     key = _key(opened, config)
-    if _holds(Path(out), key):
-        return Corpus.load(out)
-    with atomic_folder(out) as folder:
+    if (corpus := _existing(Path(out), key)) is not None:
+        return corpus
+    with atomic_folder(out, kind="corpus") as folder:
         coder = DocumentCoder(_with_model(opened, config, folder), n_workers=n_workers)
         tally, labels = Tally(), LabelStore(opened.label_kind)
         with open(folder / "codes.part", "w+b") as codes:
@@ -109,9 +109,13 @@ def _key(source: Source, config: TextConfig) -> str:
     return fingerprint([FORMAT, VERSION, library, source.fingerprint(), settings, model])
 
 
-def _holds(out: Path, key: str) -> bool:
-    """Tell whether a folder is the corpus of this key."""
-    return (out / MANIFEST).is_file() and read_json(out / MANIFEST).get("key") == key
+def _existing(out: Path, key: str) -> Corpus | None:
+    """Return the corpus of this key at `out`, unless it is not there or damaged."""
+    try:
+        corpus = Corpus.load(out)
+    except UserError:
+        return None
+    return corpus if corpus.fingerprint == key else None
 
 
 def _with_model(source: Source, config: TextConfig, folder: Path) -> TextConfig:

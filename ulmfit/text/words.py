@@ -43,8 +43,7 @@ class WordSplitter(Splitter):
         if not self.is_per_span:
             return
         self._cases: frozenset[str] = frozenset(self._spacy.rules)
-        self._longest = max(map(len, self._cases))
-        self.reach = self._longest  # a special case has no more tokens than characters
+        self.reach = max(map(len, self._cases))  # a special case has no more tokens than characters
         self._suffix_length = functools.lru_cache(maxsize=1 << 16)(self._spacy.find_suffix)
 
     # What it takes to split new spans; a text of known ones does without.
@@ -119,7 +118,7 @@ class WordSplitter(Splitter):
                 text += token
                 if text in self._affixed:
                     return True
-                if len(text) > self._longest:
+                if len(text) > self.reach:
                     break
         return False
 
