@@ -2,7 +2,7 @@
 
     python benchmarks/prepare_memory.py imdb --data-dir DIR
 
-Writes 2,000 and 20,000 ... documents of the source to CSV files (the second is the first repeated), prepares each in a
+Writes 25,000 documents of the source to one CSV file and the same ten times over to another, prepares each in a
 process of its own without a cache, and prints one JSON line with the peak resident memory of both, their
 ratio, and the size of the files. A ratio of 1 means that memory does not depend on the length of a corpus.
 """
