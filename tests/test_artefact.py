@@ -97,6 +97,23 @@ def test_the_files_of_a_folder(saved):
     assert "perplexity 12.5" in card and "backward" in card and "a test" in card
 
 
+def test_more_files_lie_beside_and_replace_no_part(demo_corpus, tmp_path):
+    model = LanguageModel(ARCH, len(demo_corpus.vocab))
+    files = {"steps.csv": b"step\n1\n", "history.png": b"\x89PNG", "vocab.json": b"[]"}
+    lm = save_language_model(
+        tmp_path / "lm",
+        model.state_dict(),
+        arch=ARCH,
+        vocab=demo_corpus.vocab,
+        text=TextPipeline.of(demo_corpus),
+        provenance=MADE,
+        files=files,
+    )
+    for name in ("steps.csv", "history.png"):
+        assert (lm.folder / name).read_bytes() == files[name]
+    assert lm.vocab == demo_corpus.vocab
+
+
 def test_the_weights_lie_there_once_and_plain(saved):
     with open(saved.folder / "model.safetensors", "rb") as file:
         header = json.loads(file.read(struct.unpack("<Q", file.read(8))[0]))

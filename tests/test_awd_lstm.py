@@ -64,7 +64,7 @@ def test_layer_is_torchs_lstm(seq_len: int) -> None:
     x = torch.randn(seq_len, 3, 5)
     state = layer.initial_state(x)
     for _ in range(2):
-        out, state = layer(x, state, weight_p=0.0, precision="fp32")
+        out, state = layer(x, state, weight=layer.weight_hh, precision="fp32")
     expected, carried = stock(x)
     expected, (hidden, cell) = stock(x, carried)
     assert torch.allclose(out, expected, atol=1e-6)

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ulmfit.models import fast_lstm as module
-from ulmfit.models import precision
+from ulmfit.models import native, precision
 from ulmfit.models.awd_lstm import LSTMLayer
 from ulmfit.models.fast_lstm import LSTMWeights, fast_lstm
 from ulmfit.models.precision import has_fast_bf16, product_dtype
@@ -16,6 +16,15 @@ from ulmfit.models.threads import one_thread
 
 N_IN, N_UNITS, SEQ_LEN, BS = 24, 40, 30, 6
 NAMES = ("weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0")
+
+
+@pytest.fixture(autouse=True, params=["native", "torch"])
+def path(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Run every test with the compiled cell and with torch's."""
+    if request.param == "torch":
+        monkeypatch.setenv("ULMFIT_NATIVE", "off")
+    elif native.kernels() is None:
+        pytest.skip(native.state())
 
 
 @pytest.fixture
@@ -64,6 +73,19 @@ def test_gradients_are_float32s_up_to_rounding(
         assert F.cosine_similarity(a.flatten(), b.flatten(), dim=0) >= 0.999
 
 
+def test_the_state_does_not_keep_the_sequence_alive(stock: nn.LSTM) -> None:
+    x, hidden, cell = (part.detach() for part in inputs())
+    _, state = fast_lstm(x, (hidden, cell), weights=weights(stock))
+    assert [part.untyped_storage().nbytes() for part in state] == [BS * N_UNITS * 4] * 2
+
+
+def test_not_a_number_is_not_lost(stock: nn.LSTM) -> None:
+    x, hidden, cell = (part.detach() for part in inputs())
+    x[4, 2] = torch.nan
+    out, _ = fast_lstm(x, (hidden, cell), weights=weights(stock))
+    assert out[4:, 2].isnan().all() and out[:4].isfinite().all() and out[4:, 3].isfinite().all()
+
+
 def test_without_gradient_gives_the_same_numbers(stock: nn.LSTM) -> None:
     x, hidden, cell = inputs()
     out, (h, c) = fast_lstm(x, (hidden, cell), weights=weights(stock))
@@ -106,10 +128,10 @@ def test_autocast_is_followed_and_leaves_no_bfloat16_state() -> None:
     x = inputs()[0].detach()
     state = layer.initial_state(x)
     with torch.autocast("cpu", torch.bfloat16):
-        _, state = layer(x[:4], state, weight_p=0.0, precision="auto")
-        _, state = layer(x, state, weight_p=0.0, precision="fp32")
+        _, state = layer(x[:4], state, weight=layer.weight_hh, precision="auto")
+        _, state = layer(x, state, weight=layer.weight_hh, precision="fp32")
     assert {part.dtype for part in state} == {torch.float32}
-    layer(x, state, weight_p=0.0, precision="fp32")
+    layer(x, state, weight=layer.weight_hh, precision="fp32")
 
 
 def test_the_number_of_threads_is_given_back() -> None:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn import functional as F
 
-from ulmfit.models import fused_loss
+from ulmfit.models import fused_loss, native, softmax
 from ulmfit.models.fused_loss import linear_cross_entropy
 from ulmfit.models.threads import one_thread
 
@@ -21,6 +21,15 @@ def calm() -> Generator[None, None, None]:
     """Tiny products on two threads of a busy machine mostly wait for each other."""
     with one_thread():
         yield
+
+
+@pytest.fixture(params=["native", "torch"])
+def path(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Run a test of bfloat16 with the compiled softmax and with torch's."""
+    if request.param == "torch":
+        monkeypatch.setenv("ULMFIT_NATIVE", "off")
+    elif native.kernels() is None:
+        pytest.skip(native.state())
 
 
 def make(n: int, v: int, e: int = 12, seed: int = 0) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -41,16 +50,18 @@ def gradients(loss: Tensor, *leaves: Tensor) -> tuple[Tensor, ...]:
     tile=st.sampled_from([1, 7, 32, 1000]),
     smoothing=st.sampled_from([0.0, 0.1]),
     biased=st.booleans(),
+    weighed=st.booleans(),
     seed=st.integers(0, 99),
 )
 @settings(max_examples=40, deadline=None)
 def test_equals_cross_entropy_of_the_logits(
-    n: int, v: int, tile: int, smoothing: float, biased: bool, seed: int
+    n: int, v: int, tile: int, smoothing: float, biased: bool, weighed: bool, seed: int
 ) -> None:
     hidden, targets, weight, bias = make(n, v, seed=seed)
-    own = fused_loss.TILE_WORDS
-    fused_loss.TILE_WORDS = (tile, tile)
-    try:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(fused_loss, "TILE_WORDS", tile)
+        patch.setattr(fused_loss, "CHUNK_ELEMENTS", tile * v)  # so many tokens at a time
+        patch.setattr(softmax, "BLOCK_ELEMENTS", tile * v // 3)
         ours = linear_cross_entropy(
             hidden,
             targets,
@@ -61,10 +72,8 @@ def test_equals_cross_entropy_of_the_logits(
             with_hits=True,
         )
         leaves = (hidden, weight, bias) if biased else (hidden, weight)
-        upstream = torch.linspace(-1, 2, n)  # another weight for each token
+        upstream = torch.linspace(-1, 2, n) if weighed else torch.full((n,), 0.7)
         found = gradients((ours.losses * upstream).sum(), *leaves)
-    finally:
-        fused_loss.TILE_WORDS = own
     logits = F.linear(hidden, weight, bias if biased else None)
     expected = F.cross_entropy(logits, targets, reduction="none", label_smoothing=smoothing)
     assert torch.allclose(ours.losses, expected, atol=2e-5)
@@ -73,15 +82,53 @@ def test_equals_cross_entropy_of_the_logits(
         assert torch.allclose(a, b, atol=5e-5)
 
 
-def test_bfloat16_products_change_only_the_rounding() -> None:
-    hidden, targets, weight, bias = make(300, 3000, 64)
-    low = linear_cross_entropy(hidden, targets, weight=weight, bias=bias, precision="bf16")
-    expected = F.cross_entropy(F.linear(hidden, weight, bias), targets)
-    assert low.mean().item() == pytest.approx(expected.item(), rel=1e-3)
-    found = gradients(low.mean(), hidden, weight, bias)
-    for a, b in zip(found, gradients(expected, hidden, weight, bias)):
-        assert a.dtype == torch.float32
+@pytest.mark.usefixtures("path")
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+@pytest.mark.parametrize("is_even", [True, False])
+def test_bfloat16_products_change_only_the_rounding(
+    smoothing: float, is_even: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fused_loss, "CHUNK_ELEMENTS", 3001 * 70)  # chunks, and no round numbers
+    hidden, targets, weight, bias = make(300, 3001, 64)
+    upstream = torch.full((300,), 1 / 300) if is_even else torch.rand(300) / 300
+    low = linear_cross_entropy(
+        hidden, targets, weight=weight, bias=bias, smoothing=smoothing, precision="bf16",
+        with_hits=True,
+    )  # fmt: skip
+    logits = F.linear(hidden, weight, bias)
+    expected = F.cross_entropy(logits, targets, reduction="none", label_smoothing=smoothing)
+    assert low.mean().item() == pytest.approx(expected.mean().item(), rel=1e-3)
+    assert (low.losses - expected).abs().max() < 0.25  # bfloat16's step between logits of 32 and 64
+    assert (low.hits == (logits.argmax(1) == targets)).float().mean() > 0.99
+    found = gradients((low.losses * upstream).sum(), hidden, weight, bias)
+    for a, b in zip(found, gradients((expected * upstream).sum(), hidden, weight, bias)):
+        assert a.dtype == torch.float32 and a.is_contiguous()
         assert F.cosine_similarity(a.flatten(), b.flatten(), dim=0) >= 0.999
+        assert a.norm() == pytest.approx(b.norm().item(), rel=5e-3)
+
+
+@pytest.mark.usefixtures("path")
+def test_backward_twice_gives_the_same_bits() -> None:
+    """The second pass computes anew, and the first result is the caller's own."""
+    hidden, targets, weight, bias = make(60, 500)
+    loss = linear_cross_entropy(hidden, targets, weight=weight, bias=bias, precision="bf16").mean()
+    first = torch.autograd.grad(loss, (hidden, weight, bias), retain_graph=True)
+    kept = [part.clone() for part in first]
+    for part in first:
+        part.zero_()
+    second = torch.autograd.grad(loss, (hidden, weight, bias))
+    assert all(torch.equal(a, b) for a, b in zip(kept, second))
+
+
+@pytest.mark.usefixtures("path")
+def test_not_a_number_is_not_lost() -> None:
+    hidden, targets, weight, bias = make(5, 50)
+    with torch.no_grad():
+        hidden[2] = torch.nan
+        losses = linear_cross_entropy(
+            hidden, targets, weight=weight, bias=bias, precision="bf16"
+        ).losses
+    assert losses.isnan().tolist() == [False, False, True, False, False]
 
 
 def test_keeps_the_shape_of_the_targets() -> None:
@@ -103,12 +150,18 @@ def test_huge_logits_do_not_overflow() -> None:
 
 def test_no_tensor_is_as_large_as_the_logits(monkeypatch: pytest.MonkeyPatch) -> None:
     n, v = 512, 20_000
-    monkeypatch.setattr(fused_loss, "TILE_ELEMENTS", 1 << 18)
+    monkeypatch.setattr(fused_loss, "CHUNK_ELEMENTS", 1 << 18)
     hidden, targets, weight, bias = make(n, v)
     with torch.profiler.profile(profile_memory=True) as profile:
         linear_cross_entropy(hidden, targets, weight=weight, bias=bias).mean().backward()
     largest = max(e.cpu_memory_usage for e in profile.events() if e.name.startswith("aten::empty"))
     assert 0 < largest < n * v * 4 / 8
+
+
+def test_no_tokens_no_loss() -> None:
+    hidden, targets, weight, bias = make(0, 50)
+    linear_cross_entropy(hidden, targets, weight=weight, bias=bias).losses.sum().backward()
+    assert weight.grad.count_nonzero() == 0
 
 
 def test_frozen_weight_gets_no_gradient() -> None:

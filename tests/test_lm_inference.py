@@ -6,7 +6,7 @@ import json
 import math
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +21,7 @@ from tiny_lm import write_tiny_lm
 import ulmfit
 from ulmfit import cli
 from ulmfit.errors import UserError
+from ulmfit.history import EpochRow, StepRow, write_history, write_steps
 from ulmfit.inference import language_model
 from ulmfit.inference.language_model import NEVER_GENERATED, LanguageModel
 from ulmfit.inference.reading import BS, PIECE
@@ -283,6 +284,20 @@ def test_load_gives_a_language_model_that_says_what_it_is(folder: Path) -> None:
             fact in shown
             for fact in (f"{size:,}", f"{len(lm.vocab):,}", "forward", "perplexity 12.5", "a test")
         )
+
+
+def test_the_history_is_a_table_and_a_picture(demo_corpus: Corpus, tmp_path: Path) -> None:
+    lm = LanguageModel(write_tiny_lm(tmp_path / "lm", demo_corpus))
+    assert lm.history.empty
+    with pytest.raises(UserError, match=r"history\.csv is missing"):
+        lm.plot_history()
+    rows = [EpochRow(e, 1, 0.1, 4.0 / e, 4.5 / e, 0.1 / 3, 9.0, 2.0, 10, 5.0, 2.0) for e in (1, 2)]
+    write_history(lm.folder / "history.csv", rows)
+    assert lm.history.to_dict("records") == [asdict(row) for row in rows]
+    assert lm.plot_history().axes[0].get_xlabel() == "epoch"
+    write_steps(lm.folder / "steps.csv", [StepRow(n, 4.0, (0.1,), 0.7) for n in (1, 2, 3, 4)])
+    validation = lm.plot_history().axes[0].get_lines()[1]
+    assert validation.get_xydata().tolist() == [[2, 4.5], [4, 2.25]]
 
 
 def test_pretrained_comes_as_a_language_model(

@@ -11,7 +11,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from threading import Lock
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,8 +18,10 @@ import torch
 from torch import Tensor
 
 from ulmfit.errors import UserError
+from ulmfit.history import HISTORY, STEPS, plot_history, read_history, read_steps
 from ulmfit.inference.reading import PIECE, negative_log_likelihoods, pooled_states
 from ulmfit.inference.sampling import Sampling, new_generator
+from ulmfit.inference.texts import TextEncoder, checked
 from ulmfit.models import pretrained
 from ulmfit.models.artefact import LanguageModelParts, load_language_model
 from ulmfit.models.precision import Precision
@@ -30,6 +31,9 @@ from ulmfit.text.rules import EOS, FLD, PAD, UNK
 from ulmfit.text.vocab import BOS_ID, FAKE, Vocab
 
 if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
+
     from ulmfit.models.arch import ArchConfig
     from ulmfit.models.manifest import LanguageModelManifest
     from ulmfit.text.tokenizers import Tokenizer
@@ -70,7 +74,6 @@ class LanguageModel:
     def __init__(self, parts: LanguageModelParts, *, precision: Precision = "fp32") -> None:
         self.parts = parts
         self._model = parts.model(precision=precision)
-        self._lock = Lock()  # the tokenizer remembers words
 
     @classmethod
     def load(cls, folder: str | Path, *, precision: Precision = "fp32") -> LanguageModel:
@@ -107,6 +110,27 @@ class LanguageModel:
         """The tokenizer that the model was trained with."""
         return self.parts.tokenizer()
 
+    @cached_property
+    def _encoder(self) -> TextEncoder:
+        return TextEncoder(self.tokenizer, self.vocab)
+
+    @property
+    def history(self) -> pd.DataFrame:
+        """How it was trained, a row an epoch; empty for a model that was not trained here."""
+        import pandas as pd
+
+        path = self.folder / HISTORY
+        return pd.DataFrame(read_history(path) if path.exists() else [])
+
+    def plot_history(self) -> Figure:
+        """Draw the losses and the learning rates of its training."""
+        steps = self.folder / STEPS
+        return plot_history(
+            read_history(self.folder / HISTORY),
+            read_steps(steps) if steps.exists() else [],
+            title=str(self.folder),
+        )
+
     @torch.no_grad()
     def logits(self, ids: np.ndarray | Tensor) -> Tensor:
         """Give the logits (bs, seq_len, n_vocab) after each of `ids` (bs, seq_len), in the order given."""
@@ -141,7 +165,7 @@ class LanguageModel:
             raise UserError(f"--n-tokens is {n_tokens}; allowed: 1 or more")
         generator = new_generator(seed)
         backward = is_backward(self.direction)
-        (ids,) = self._encode([prompt])
+        (ids,) = self._encoder.encode([prompt])
         if backward and len(ids) > 1:
             ids = ids[:0:-1].copy()  # without xxbos, which a backward model reads as the end
         excluded = [i for i, token in enumerate(self.vocab) if token in NEVER_GENERATED]
@@ -158,8 +182,8 @@ class LanguageModel:
 
     def score(self, texts: Iterable[str]) -> list[Score]:
         """Measure how well the model foresees each text; a backward model reads it from its end."""
-        texts = _texts(texts)
-        documents = self._encode(texts)
+        texts = list(checked(texts))
+        documents = self._encoder.encode(texts)
         nats = negative_log_likelihoods(self._model, documents, direction=self.direction)
         return [
             Score(loss, len(document) - 1, len(text))
@@ -168,13 +192,8 @@ class LanguageModel:
 
     def embed(self, texts: Iterable[str]) -> np.ndarray:
         """Turn each text into one vector: (n, 3 * emb_sz), the last layer's [last, maximum, mean]."""
-        documents = self._encode(_texts(texts))
+        documents = self._encoder.encode(list(checked(texts)))
         return pooled_states(self._model, documents, direction=self.direction).numpy()
-
-    def _encode(self, texts: list[str]) -> list[np.ndarray]:
-        """Turn texts into ids, one thread at a time."""
-        with self._lock:
-            return [self.vocab.encode(tokens) for tokens in self.tokenizer.tokenize(texts)]
 
     @torch.no_grad()
     def _continue(
@@ -229,14 +248,3 @@ class LanguageModel:
 def load_pretrained(name: str, *, data_dir: str | Path | None = None) -> LanguageModel:
     """Load a published language model by name, such as wt103-fwd; the first time it is downloaded."""
     return LanguageModel(pretrained.load_pretrained(name, data_dir=data_dir))
-
-
-def _texts(texts: Iterable[str]) -> list[str]:
-    """Take texts as a list, and refuse what only looks like one."""
-    if isinstance(texts, str):
-        raise UserError("give a list of texts, also for a single one: [text]")
-    found = list(texts)
-    for row, text in enumerate(found):
-        if not isinstance(text, str):
-            raise UserError(f"text {row} is a {type(text).__name__}, not a string")
-    return found

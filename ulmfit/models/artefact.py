@@ -5,31 +5,15 @@ In: weights, vocabulary, text pipeline and provenance. Out: a folder, or the par
 
 from __future__ import annotations
 
-import csv
-import hashlib
-import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from importlib.metadata import version
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import torch
-from safetensors import SafetensorError
-from safetensors.torch import load, save_file
 from torch import Tensor
 
-from ulmfit.config import TextConfig
 from ulmfit.errors import UserError
-from ulmfit.files import (
-    MANIFEST,
-    atomic_folder,
-    fingerprint,
-    from_json,
-    hash_file,
-    read_json,
-    write_json,
-)
+from ulmfit.files import MANIFEST, atomic_folder, fingerprint
 from ulmfit.models.arch import ArchConfig
 from ulmfit.models.language_model import LanguageModel
 from ulmfit.models.manifest import (
@@ -40,41 +24,25 @@ from ulmfit.models.manifest import (
     arch_fingerprint,
     to_json,
 )
+from ulmfit.models.parts import (
+    AGAIN,
+    CARD,
+    WEIGHTS,
+    TextPipeline,
+    hashes,
+    load_tensors,
+    load_text,
+    load_vocab,
+    save_history,
+    save_tensors,
+    save_text,
+    versions,
+)
+from ulmfit.models.precision import Precision
 from ulmfit.models.weights import require_fit
 from ulmfit.text.corpus import SUBWORD_MODEL, Corpus
-from ulmfit.text.tokenizers import build_tokenizer
+from ulmfit.text.tokenizers import Tokenizer
 from ulmfit.text.vocab import Vocab
-
-if TYPE_CHECKING:
-    from ulmfit.models.precision import Precision
-    from ulmfit.text.tokenizers import Tokenizer
-
-WEIGHTS, VOCAB, HISTORY, CARD = "model.safetensors", "vocab.json", "history.csv", "README.md"
-PIPELINE = "tokenizer/config.json"
-_AGAIN = "copy the folder again, or repeat the command that made it"
-
-
-@dataclass(frozen=True)
-class TextPipeline:
-    """How text becomes the tokens of the vocabulary."""
-
-    config: TextConfig
-    fingerprint: str
-    """Of the tokenizer."""
-    subword_model: Path | None = None
-
-    @classmethod
-    def of(cls, corpus: Corpus) -> TextPipeline:
-        """Take over the pipeline that made a corpus."""
-        model = corpus.folder / SUBWORD_MODEL
-        found = corpus.manifest.tokenizer_fingerprint
-        return cls(corpus.config, found, model if model.exists() else None)
-
-    @classmethod
-    def build(cls, config: TextConfig) -> TextPipeline:
-        """Build the pipeline that a configuration describes."""
-        model = Path(config.sp_model) if config.sp_model else None
-        return cls(replace(config, sp_model=None), build_tokenizer(config).fingerprint, model)
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,16 +73,7 @@ class LanguageModelParts:
 
     def tokenizer(self) -> Tokenizer:
         """Build the tokenizer, and refuse one that has changed since."""
-        model = self.text.subword_model
-        tokenizer = build_tokenizer(
-            replace(self.text.config, sp_model=str(model) if model else None)
-        )
-        if tokenizer.fingerprint != self.text.fingerprint:
-            then = ", ".join(f"{name} {v}" for name, v in self.manifest.versions.items())
-            raise UserError(
-                f"{self.folder} was made with another tokenizer than this installation has: install {then}"
-            )
-        return tokenizer
+        return self.text.tokenizer(self.folder, self.manifest.versions)
 
 
 def save_language_model(
@@ -126,22 +85,19 @@ def save_language_model(
     text: TextPipeline,
     provenance: Provenance,
     history: Sequence[Mapping[str, Any]] = (),
+    files: Mapping[str, bytes] | None = None,
 ) -> LanguageModelParts:
-    """Write a language model's folder, whole or not at all, and return it loaded."""
+    """Write a language model's folder, whole or not at all, and return it loaded.
+
+    `files` are more to lie in it, by name, such as a picture of the training.
+    """
     require_fit(weights, arch, n_vocab=len(vocab), where=f"the weights for {out}")
     with atomic_folder(out, kind=KIND) as folder:
-        # A model that is being trained may hold views; the file wants plain tensors.
-        plain = {n: t.detach().to("cpu", torch.float32).contiguous() for n, t in weights.items()}
-        save_file(plain, folder / WEIGHTS, metadata={"format": "pt"})
-        vocab.save(folder / VOCAB)
-        (folder / PIPELINE).parent.mkdir()
-        write_json(
-            folder / PIPELINE, {"config": to_json(text.config), "fingerprint": text.fingerprint}
-        )
-        if text.subword_model:
-            shutil.copyfile(text.subword_model, folder / SUBWORD_MODEL)
-        if history:
-            _write_history(folder / HISTORY, history)
+        for name, content in (files or {}).items():  # first: no name can replace a part
+            (folder / name).write_bytes(content)
+        save_tensors(folder / WEIGHTS, weights)
+        save_text(folder, vocab, text)
+        save_history(folder, history)
         manifest = LanguageModelManifest(
             arch=arch,
             n_vocab=len(vocab),
@@ -152,10 +108,10 @@ def save_language_model(
                 architecture=arch_fingerprint(arch),
                 parent=provenance.parent,
             ),
-            files=_hashes(folder),
-            versions={name: version(name) for name in ("torch", "safetensors", "spacy")},
+            files=hashes(folder, (WEIGHTS, SUBWORD_MODEL)),
+            versions=versions(),
         )
-        (folder / CARD).write_text(_card(manifest, plain), encoding="utf-8")
+        (folder / CARD).write_text(_card(manifest, weights), encoding="utf-8")
         manifest.save(folder)
     return load_language_model(out)
 
@@ -164,16 +120,11 @@ def load_language_model(folder: str | Path) -> LanguageModelParts:
     """Read a language model's folder, proving that its parts belong together."""
     folder = Path(folder)
     manifest = LanguageModelManifest.load(folder)
-    vocab = Vocab.load(folder / VOCAB)
-    if vocab.fingerprint != manifest.fingerprints.vocab:
-        raise UserError(
-            f"{folder / VOCAB} ({len(vocab):,} tokens) is not the vocabulary of these weights "
-            f"({manifest.n_vocab:,} tokens): {_AGAIN}"
-        )
+    vocab = load_vocab(folder, manifest)
     if manifest.fingerprints.architecture != arch_fingerprint(manifest.arch):
-        raise UserError(f"{folder / MANIFEST}: the architecture was changed by hand: {_AGAIN}")
-    text = _load_pipeline(folder, manifest)
-    weights = _load_weights(folder / WEIGHTS, manifest.files.get(WEIGHTS, ""))
+        raise UserError(f"{folder / MANIFEST}: the architecture was changed by hand: {AGAIN}")
+    text = load_text(folder, manifest)
+    weights = load_tensors(folder / WEIGHTS, manifest)
     require_fit(weights, manifest.arch, n_vocab=len(vocab), where=str(folder / WEIGHTS))
     return LanguageModelParts(folder, manifest, vocab, text, weights)
 
@@ -193,56 +144,6 @@ def require_same_vocab(lm: LanguageModelParts, corpus: Corpus) -> None:
         f"{': ' + first if first else ''}; {shared:,} tokens are in both; carry the weights over to the corpus with "
         f"`ulmfit finetune-lm {lm.folder} {corpus.folder} --out OUT`, and give OUT to the classifier with this same corpus"
     )
-
-
-def _load_pipeline(folder: Path, manifest: LanguageModelManifest) -> TextPipeline:
-    """Read how text becomes tokens."""
-    path = folder / PIPELINE
-    content = read_json(path)
-    try:
-        config = from_json(TextConfig, content["config"])
-        found = content["fingerprint"]
-    except (KeyError, TypeError) as error:
-        raise UserError(f"{path} does not describe a text pipeline ({error}): {_AGAIN}") from error
-    model = folder / SUBWORD_MODEL
-    expected = manifest.files.get(SUBWORD_MODEL)
-    if expected and not model.is_file():
-        raise UserError(f"{model} is missing: {_AGAIN}")
-    if found != manifest.fingerprints.tokenizer or (expected and hash_file(model) != expected):
-        raise UserError(f"{path.parent} is not the tokenizer of these weights: {_AGAIN}")
-    return TextPipeline(config, found, model if expected else None)
-
-
-def _load_weights(path: Path, sha256: str) -> dict[str, Tensor]:
-    """Read the tensors from bytes that are the written ones."""
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise UserError(f"cannot read {path} ({error.strerror}): {_AGAIN}") from error
-    found = hashlib.sha256(content).hexdigest()
-    if found != sha256:
-        raise UserError(
-            f"{path} was changed or cut off: its SHA-256 is {found[:12]}..., "
-            f"{MANIFEST} says {sha256[:12]}...: {_AGAIN}"
-        )
-    try:
-        return load(content)
-    except (SafetensorError, ValueError, KeyError) as error:
-        raise UserError(f"{path} is not a safetensors file ({error}): {_AGAIN}") from error
-
-
-def _hashes(folder: Path) -> dict[str, str]:
-    """Hash the files that are not compared by content."""
-    names = [name for name in (WEIGHTS, SUBWORD_MODEL) if (folder / name).exists()]
-    return {name: hash_file(folder / name) for name in names}
-
-
-def _write_history(path: Path, history: Sequence[Mapping[str, Any]]) -> None:
-    """Write one row per epoch."""
-    with open(path, "w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, list(dict.fromkeys(name for row in history for name in row)))
-        writer.writeheader()
-        writer.writerows(history)
 
 
 def _card(manifest: LanguageModelManifest, weights: Mapping[str, Tensor]) -> str:

@@ -34,12 +34,15 @@ class LSTMLayer(nn.Module):
         zeros = x.new_zeros(x.shape[1], self.n_units)
         return zeros, zeros
 
+    def drop_weight(self, p: float) -> Tensor:
+        """Drop entries of the recurrent weight."""
+        return weight_drop(self.weight_hh, p)
+
     def forward(
-        self, x: Tensor, state: LayerState, *, weight_p: float, precision: Precision
+        self, x: Tensor, state: LayerState, *, weight: Tensor, precision: Precision
     ) -> tuple[Tensor, LayerState]:
-        """Read `x` (seq_len, bs, inputs) with one weight mask for all steps."""
-        weight_hh = weight_drop(self.weight_hh, weight_p)
-        weights = LSTMWeights(self.weight_ih, weight_hh, self.bias_ih, self.bias_hh)
+        """Read `x` (seq_len, bs, inputs) with `weight` in the place of `weight_hh`, for all steps."""
+        weights = LSTMWeights(self.weight_ih, weight, self.bias_ih, self.bias_hh)
         dtype = product_dtype(self.weight_hh, precision, n_uses=len(x))
         if x.device.type == "cpu" and dtype == torch.bfloat16:
             return fast_lstm(x, state, weights=weights)

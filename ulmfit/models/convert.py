@@ -6,8 +6,8 @@ The only place where foreign files come in. `foreign.py` reads what is in them; 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -17,7 +17,10 @@ from ulmfit.config import TextConfig
 from ulmfit.errors import UserError
 from ulmfit.files import atomic_file
 from ulmfit.models.artefact import LanguageModelParts, TextPipeline, save_language_model
+from ulmfit.models.classifier_arch import PoolingConfig
+from ulmfit.models.classifier_artefact import ClassifierParts, save_classifier
 from ulmfit.models.foreign import read_foreign
+from ulmfit.models.foreign_classifier import read_foreign_classifier
 from ulmfit.models.manifest import Provenance
 from ulmfit.models.pickles import write_strings
 from ulmfit.models.weights import DECODER_BIAS, DECODER_WEIGHT, EMBEDDING
@@ -67,14 +70,6 @@ def convert(
     direction = direction or guess_direction(Path(source))
     files = find_files(Path(source), vocab=vocab, direction=direction)
     model = read_foreign(files.weights, files.vocab)
-    if config is None:
-        is_subword = files.subword_model is not None and _made(files.subword_model, model.vocab)
-        config = TextConfig(
-            tokenizer="subword" if is_subword else "word",
-            sp_model=str(files.subword_model) if is_subword else None,
-            max_vocab=max(16, len(model.vocab)),
-            fake_tokens=FAKE in tuple(model.vocab),
-        )
     provenance = Provenance(
         origin=origin or f"converted from {files.weights.name}",
         direction=direction,
@@ -85,8 +80,57 @@ def convert(
         model.weights,
         arch=model.arch,
         vocab=model.vocab,
-        text=TextPipeline.build(config),
+        text=TextPipeline.build(config or _text_config(files, model.vocab)),
         provenance=provenance,
+    )
+
+
+def convert_classifier(
+    source: str | Path,
+    out: str | Path,
+    *,
+    vocab: str | Path | None = None,
+    labels: Sequence[str] | None = None,
+    label_kind: str | None = None,
+    direction: str | None = None,
+    config: TextConfig | None = None,
+    pooling: PoolingConfig | None = None,
+    origin: str | None = None,
+) -> ClassifierParts:
+    """Turn a classifier that `text_classifier_learner(...).save` wrote into a classifier's folder.
+
+    `vocab` is a file of `learn.dls.vocab`, tokens and labels, unless `labels` are given. `pooling` is for a
+    learner with a seq_len or max_len of its own, which its file does not tell. The rest is as for `convert`.
+    """
+    direction = direction or guess_direction(Path(source))
+    files = find_files(Path(source), vocab=vocab, direction=direction)
+    model = read_foreign_classifier(
+        files.weights, files.vocab, labels=labels, label_kind=label_kind
+    )
+    provenance = Provenance(
+        origin=origin or f"converted from {files.weights.name}",
+        direction=direction,
+        notes=model.notes,
+    )
+    return save_classifier(
+        out,
+        {direction: model.weights},
+        arch=replace(model.arch, pooling=pooling) if pooling else model.arch,
+        vocab=model.vocab,
+        text=TextPipeline.build(config or _text_config(files, model.vocab)),
+        labels=model.labels,
+        provenance=provenance,
+    )
+
+
+def _text_config(files: ForeignFiles, vocab: Vocab) -> TextConfig:
+    """Split text into words, or by the SentencePiece model that made the vocabulary."""
+    is_subword = files.subword_model is not None and _made(files.subword_model, vocab)
+    return TextConfig(
+        tokenizer="subword" if is_subword else "word",
+        sp_model=str(files.subword_model) if is_subword else None,
+        max_vocab=max(16, len(vocab)),
+        fake_tokens=FAKE in tuple(vocab),
     )
 
 

@@ -55,13 +55,15 @@ def embedding_dropout(
     p: float,
     *,
     pad_id: int | None = None,
+    is_sparse: bool = False,
     generator: torch.Generator | None = None,
 ) -> Tensor:
     """Embed `ids`, dropping words of the vocabulary: all of their occurrences or none.
 
-    Only the rows that are read are scaled, not the whole matrix.
+    Only the rows that are read are scaled, not the whole matrix. With `is_sparse`, the gradient of
+    `weight` holds those rows only.
     """
-    embedded = F.embedding(ids, weight, padding_idx=pad_id)
+    embedded = F.embedding(ids, weight, padding_idx=pad_id, sparse=is_sparse)
     if p == 0:
         return embedded
     keep = keep_mask((weight.shape[0],), p, device=weight.device, generator=generator)

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Protocol, cast
+from typing import Any, Protocol, cast
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 from ulmfit.models.arch import ArchConfig
 from ulmfit.models.dropout import embedding_dropout, locked_dropout
@@ -29,6 +30,8 @@ class Encoded:
     raw: Tensor  # (bs, seq_len, emb_sz)
     dropped: Tensor  # (bs, seq_len, emb_sz)
     state: State
+    embedding: Tensor
+    """(n_vocab, emb_sz): the weights that were read, for a decoder which shares them."""
 
 
 class RecurrentLayer(Protocol):
@@ -38,10 +41,14 @@ class RecurrentLayer(Protocol):
         """Make the state before any text for the batch, device and dtype of `x`."""
         ...
 
+    def drop_weight(self, p: float) -> Tensor:
+        """Drop entries of the weight that has a dropout of its own; the parameter stays."""
+        ...
+
     def __call__(
-        self, x: Tensor, state: LayerState, *, weight_p: float, precision: Precision
+        self, x: Tensor, state: LayerState, *, weight: Tensor, precision: Precision
     ) -> tuple[Tensor, LayerState]:
-        """Read `x` (seq_len, bs, inputs); give (seq_len, bs, units) and the state after it."""
+        """Read `x` (seq_len, bs, inputs) with what `drop_weight` gave; give (seq_len, bs, units) and the state after it."""
         ...
 
 
@@ -62,10 +69,29 @@ class Encoder(nn.Module):
         nn.init.uniform_(self.embedding.weight, -EMBEDDING_RANGE, EMBEDDING_RANGE)
         self.rnns = nn.ModuleList(layers)
 
-    def forward(self, ids: Tensor, state: State | None = None) -> Encoded:
-        """Read `ids` (bs, seq_len), going on from `state` or from the beginning of a text."""
+    def drop_weights(self) -> tuple[Tensor, ...]:
+        """Draw the masks of the recurrent weights, for as many calls as are to share them."""
+        layers = cast("Iterable[RecurrentLayer]", self.rnns)
+        return tuple(layer.drop_weight(self._p("weight_p")) for layer in layers)
+
+    def forward(
+        self,
+        ids: Tensor,
+        state: State | None = None,
+        *,
+        weights: tuple[Tensor, ...] | None = None,
+    ) -> Encoded:
+        """Read `ids` (bs, seq_len), going on from `state` or from the beginning of a text.
+
+        `weights` come from `drop_weights`; without them, this call draws masks of its own.
+        """
+        weights = self.drop_weights() if weights is None else weights
+        embedding = _Shared.apply(self.embedding.weight)
+        is_sparse = (
+            ids.device.type == "cpu"
+        )  # elsewhere adding sparse rows means sorting them first
         x = embedding_dropout(
-            ids.t(), self.embedding.weight, self._p("embed_p"), pad_id=PAD_ID
+            ids.t(), embedding, self._p("embed_p"), pad_id=PAD_ID, is_sparse=is_sparse
         )  # (seq_len, bs, emb_sz)
         x = locked_dropout(x, self._p("input_p"))
         after = []
@@ -73,12 +99,10 @@ class Encoder(nn.Module):
             if depth:
                 x = locked_dropout(x, self._p("hidden_p"))
             before = layer.initial_state(x) if state is None else state[depth]
-            x, layer_state = layer(
-                x, before, weight_p=self._p("weight_p"), precision=self.precision
-            )
+            x, layer_state = layer(x, before, weight=weights[depth], precision=self.precision)
             after.append(layer_state)
         dropped = locked_dropout(x, self._p("output_p"))
-        return Encoded(x.transpose(0, 1), dropped.transpose(0, 1), tuple(after))
+        return Encoded(x.transpose(0, 1), dropped.transpose(0, 1), tuple(after), embedding)
 
     def layer_groups(self) -> list[list[nn.Parameter]]:
         """List the parameters from the bottom up: the embedding, then each recurrent layer."""
@@ -86,6 +110,23 @@ class Encoder(nn.Module):
 
     def _p(self, name: str) -> float:
         return self.arch.dropout(name) if self.training else 0.0
+
+
+class _Shared(torch.autograd.Function):
+    """Weights that an embedding and a decoder read, whose gradients arrive as one and leave dense.
+
+    A decoder's gradient is dense and an embedding's a few rows, which autograd adds to it in place.
+    Two dense ones would take 100 MB more at 60,000 words.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, weight: Tensor) -> Tensor:
+        return weight.view_as(weight)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        return gradient.to_dense() if gradient.is_sparse else gradient
 
 
 def uniform_parameter(*shape: int, bound: float) -> nn.Parameter:

@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
-from ulmfit.models.threads import one_thread
+from ulmfit.models.lstm_cell import make_cell
 
 BF16 = torch.bfloat16
 
@@ -42,7 +42,7 @@ def fast_lstm(
     else:
         tape = _run(x, hidden, cell, weights.ih.to(BF16), weights.hh.to(BF16), bias, is_kept=False)
         hiddens, cell = tape.hiddens[1:].float(), tape.cells[-1]
-    return hiddens, (hiddens[-1], cell)
+    return hiddens, (hiddens[-1].clone(), cell)  # a view would keep the whole sequence alive
 
 
 @dataclass(frozen=True)
@@ -62,26 +62,14 @@ def _run(
     (seq_len, bs, _), n_units = x.shape, hidden.shape[1]
     x = x.to(BF16)
     gates = F.linear(x, ih, bias.to(BF16))  # (seq_len, bs, 4 * units): all steps at once
-    add_recurrent = _adding_product(hh, bs)
+    add_recurrent, cell_of = _adding_product(hh, bs), make_cell(bs, n_units)
     hiddens = x.new_empty(seq_len + 1, bs, n_units)
     cells = cell.new_empty(seq_len + 1 if is_kept else 1, bs, n_units, dtype=torch.float32)
     hiddens[0], cells[0] = hidden, cell
-    act = cells.new_empty(bs, 4, n_units)
-    out = cells.new_empty(bs, n_units)
-    i, f, g, o = act.unbind(1)
     for t in range(seq_len):
-        product = add_recurrent(hiddens[t], gates[t])
         before, after = (cells[t], cells[t + 1]) if is_kept else (cells[0], cells[0])
-        with one_thread():
-            act.view(bs, -1).copy_(product)
-            act[:, :2].sigmoid_()
-            g.tanh_()
-            o.sigmoid_()
-            torch.mul(f, before, out=after).addcmul_(i, g)
-            torch.tanh(after, out=out).mul_(o)
-            hiddens[t + 1] = out
-            if is_kept:
-                gates[t] = act.view(bs, -1)
+        product = add_recurrent(hiddens[t], gates[t])
+        cell_of.cell_forward(product, gates[t], before, after, hiddens[t + 1])
     return _Tape(x, gates, hiddens, cells)
 
 
@@ -91,31 +79,22 @@ def _gate_gradients(
     """Step back through the sequence; give the gradients of gates, first hidden and first cell."""
     seq_len, bs, n_units = d_hiddens.shape
     d_gates = torch.empty_like(tape.gates)
-    back_product = _product(hh.t().contiguous(), bs)
-    d_cell = d_cell.float().clone()
-    d_hidden, tanh_cell, d_tanh = (torch.empty_like(d_cell) for _ in range(3))
-    through_time = torch.zeros_like(d_cell, dtype=BF16)  # the part of d_hidden from the next step
-    act = d_cell.new_empty(bs, 4, n_units)
-    d_act = torch.empty_like(act)
-    i, f, g, o = act.unbind(1)
+    back_product, cell_of = _product(hh.t().contiguous(), bs), make_cell(bs, n_units)
+    d_hiddens = d_hiddens.float().contiguous()
+    d_cell = d_cell.to(torch.float32, memory_format=torch.contiguous_format, copy=True)
+    d_next = torch.zeros_like(d_cell, dtype=BF16)  # a hidden state's gradient from the next step
     for t in reversed(range(seq_len)):
-        with one_thread():
-            act.view(bs, -1).copy_(tape.gates[t])
-            torch.tanh(tape.cells[t + 1], out=tanh_cell)
-            d_hidden.copy_(through_time).add_(d_hiddens[t])
-            torch.mul(d_hidden, o, out=d_tanh)
-            d_cell.add_(d_tanh).addcmul_(d_tanh, tanh_cell.square(), value=-1)
-            torch.mul(d_cell, g, out=d_act[:, 0])
-            torch.mul(d_cell, tape.cells[t], out=d_act[:, 1])
-            torch.mul(d_cell, i, out=d_act[:, 2])
-            torch.mul(d_hidden, tanh_cell, out=d_act[:, 3])
-            d_cell.mul_(f)
-            slope = 1 - act  # of a sigmoid, with one more factor `act`
-            torch.mul(act, slope, out=slope)
-            torch.addcmul(g.new_ones(()), g, g, value=-1, out=slope[:, 2])
-            d_gates[t] = d_act.mul_(slope).view(bs, -1)
-        through_time = back_product(d_gates[t])
-    return d_gates, through_time.float(), d_cell
+        cell_of.cell_backward(
+            tape.gates[t],
+            tape.cells[t],
+            tape.cells[t + 1],
+            d_output=d_hiddens[t],
+            d_next=d_next,
+            d_cell=d_cell,
+            d_gates=d_gates[t],
+        )
+        d_next = back_product(d_gates[t])
+    return d_gates, d_next.float(), d_cell
 
 
 class _LSTM(torch.autograd.Function):

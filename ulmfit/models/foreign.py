@@ -83,7 +83,7 @@ def read_foreign(weights: str | Path, vocab: str | Path) -> ForeignModel:
     tokens = read_tokens(vocab)
     arch = infer_arch(own)
     require_fit(own, arch, n_vocab=len(tokens), where=f"{weights} with {vocab}")
-    _require_numbers(own, where=str(weights))
+    require_numbers(own, where=str(weights))
     ordered = order_tokens(tokens)
     rows = torch.tensor(ordered.rows)
     moved = {
@@ -232,7 +232,7 @@ def _require_stored(tensor: Tensor, *, where: str) -> None:
         raise UserError(f"{where} is larger than its data: the file is damaged")
 
 
-def _require_numbers(weights: Mapping[str, Tensor], *, where: str) -> None:
+def require_numbers(weights: Mapping[str, Tensor], *, where: str) -> None:
     """Refuse weights of a training that diverged."""
     for name, tensor in weights.items():
         if not bool(torch.isfinite(tensor).all()):

@@ -1,8 +1,8 @@
-"""Decoder and cross entropy in one step, over tiles of the vocabulary: the logits never exist at once.
+"""Decoder and cross entropy in one step, some tokens at a time: the logits never exist at once.
 
 A batch of 64 x 72 tokens and 60,000 words has 1.1 GB of logits, and the usual loss keeps three copies.
-Here a tile of some thousand words lives in a buffer that every tile uses again; the backward pass
-computes the tiles once more. Products run in the chosen format, everything else in float32.
+Here a few hundred tokens share a buffer that the next ones use again; the gradients are taken while the
+logits are there. Products run in the chosen format and add up in float32, everything else is float32.
 """
 
 from __future__ import annotations
@@ -16,9 +16,10 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from ulmfit.models.precision import Precision, product_dtype
+from ulmfit.models.softmax import Truth, softmax_
 
-TILE_ELEMENTS = 1 << 23  # of logits in a tile: 50 MB of buffers; fewer wait longer for busy threads
-TILE_WORDS = (512, 8192)  # bounds of a tile, whatever the number of tokens
+CHUNK_ELEMENTS = 1 << 25  # of logits that exist at once: 64 MB in bfloat16
+TILE_WORDS = 4096  # of the weight's gradient that are added up at once, to stay in the cache
 
 
 @dataclass(frozen=True)
@@ -46,63 +47,113 @@ def linear_cross_entropy(
     """Score `targets` (any shape) under softmax(hidden @ weight.T + bias), hidden (*shape, emb_sz).
 
     `smoothing` spreads that share of the truth evenly over the vocabulary, as in torch's own loss.
+    Gradients are made in the forward pass, for losses that count alike, as in a mean or a sum; if they
+    turn out not to, the backward pass computes the logits once more.
     """
-    dtype = product_dtype(weight, precision, n_uses=targets.numel())
     flat = hidden.reshape(-1, hidden.shape[-1]).float()
+    decoder = _Decoder(
+        Truth(targets.reshape(-1), smoothing),
+        product_dtype(weight, precision, n_uses=targets.numel()),
+        with_hits,
+    )
     with torch.autocast(weight.device.type, enabled=False):
         losses, best = _LinearCrossEntropy.apply(
-            flat, weight, bias, targets.reshape(-1), smoothing, dtype, with_hits
+            flat, weight, bias, decoder, torch.is_grad_enabled()
         )
     hits = (best == targets.reshape(-1)).view(targets.shape) if with_hits else None
     return TokenLosses(losses.view(targets.shape), hits)
 
 
 @dataclass(frozen=True)
-class _Tile:
-    """Some words of the vocabulary and their logits for all tokens, in buffers that are used again."""
+class _Decoder:
+    """How to multiply, and what should come out."""
 
-    first: int
-    weight: Tensor  # (words, emb_sz) in the products' format
-    logits: Tensor  # (tokens, words) fp32
-    products: Tensor  # (tokens, words) in the products' format; the same memory where that is fp32
-
-
-def _tiles(hidden: Tensor, weight: Tensor, bias: Tensor | None) -> Iterator[_Tile]:
-    """Compute the logits tile by tile; `hidden` is in the products' format already."""
-    n_tokens, n_vocab, dtype = len(hidden), len(weight), hidden.dtype
-    low, high = TILE_WORDS
-    width = min(n_vocab, max(low, min(high, TILE_ELEMENTS // max(1, n_tokens))))
-    fp32 = hidden.new_empty(n_tokens * width, dtype=torch.float32)
-    native = fp32 if dtype == torch.float32 else hidden.new_empty(n_tokens * width)
-    for first in range(0, n_vocab, width):
-        part = weight[first : first + width].to(dtype)
-        products, logits = (b[: n_tokens * len(part)].view(n_tokens, -1) for b in (native, fp32))
-        torch.mm(hidden, part.t().contiguous(), out=products)
-        if products.dtype != logits.dtype:
-            logits.copy_(products)
-        if bias is not None:
-            logits += bias[first : first + width]
-        yield _Tile(first, part, logits, products)
+    truth: Truth
+    dtype: torch.dtype
+    with_best: bool
 
 
-def _log_normaliser(
-    hidden: Tensor, weight: Tensor, bias: Tensor | None, *, with_best: bool
-) -> tuple[Tensor, Tensor | None]:
-    """Give each token's log of the sum of exponentials and, if asked, its likeliest word."""
-    total = hidden.new_zeros(len(hidden), dtype=torch.float32)  # relative to exp(top)
-    top = torch.full_like(total, -torch.inf)
-    best = torch.zeros_like(total, dtype=torch.int64) if with_best else None
-    for tile in _tiles(hidden, weight, bias):
-        if best is None:
-            highest = tile.logits.amax(dim=1)
-        else:
-            highest, place = tile.logits.max(dim=1)
-            torch.where(highest > top, place + tile.first, best, out=best)
-        new_top = torch.maximum(top, highest)
-        total *= (top - new_top).exp_()
-        total += tile.logits.sub_(new_top.unsqueeze(1)).exp_().sum(dim=1)
-        top = new_top
-    return total.log_().add_(top), best
+@dataclass(frozen=True)
+class _Gradients:
+    """Of the sum of all losses; None where nobody asks."""
+
+    hidden: Tensor | None  # (tokens, emb_sz)
+    weight: Tensor | None  # (words, emb_sz)
+    bias: Tensor | None  # (words,)
+
+    def scaled_(self, factor: Tensor) -> tuple[Tensor | None, ...]:
+        """Give all three, times a number."""
+        if factor != 1:
+            for part in (self.hidden, self.weight, self.bias):
+                if part is not None:
+                    part *= factor
+        return self.hidden, self.weight, self.bias
+
+
+@dataclass(frozen=True)
+class _Result:
+    log_sums: Tensor  # (tokens,)
+    best: Tensor | None
+    gradients: _Gradients
+
+
+def _run(
+    parts: tuple[Tensor, Tensor, Tensor | None],
+    decoder: _Decoder,
+    wanted: tuple[bool, ...],
+    shares: Tensor | None = None,
+) -> _Result:
+    """Go through the tokens; `shares` (tokens,) say how much each loss counts, 1 by default."""
+    hidden, weight, bias = parts
+    low, low_weight = hidden.to(decoder.dtype), weight.to(decoder.dtype)
+    counted = low if shares is None else (hidden * shares.unsqueeze(1)).to(decoder.dtype)
+    counts = low.new_ones(1, len(low)) if shares is None else shares.to(low.dtype).unsqueeze(0)
+    zeros = (
+        torch.zeros_like(part) if is_wanted and part is not None else None
+        for part, is_wanted in zip(parts, wanted)
+    )
+    gradients = _Gradients(*zeros)
+    log_sums = hidden.new_empty(len(hidden))
+    best = torch.empty_like(decoder.truth.words) if decoder.with_best else None
+    for tokens, logits in _buffers(low, len(weight)):
+        torch.mm(low[tokens], low_weight.t(), out=logits)
+        found = softmax_(
+            logits,
+            bias,
+            Truth(decoder.truth.words[tokens], decoder.truth.smoothing),
+            with_best=decoder.with_best,
+            with_gradient=any(wanted),
+        )
+        log_sums[tokens] = found.log_sum
+        if best is not None and found.best is not None:
+            best[tokens] = found.best
+        if gradients.hidden is not None:
+            gradients.hidden[tokens] = logits @ low_weight
+        if gradients.weight is not None:
+            _add_product(gradients.weight, counted[tokens], logits)
+        if gradients.bias is not None:
+            gradients.bias.add_((counts[:, tokens] @ logits)[0])
+    if gradients.hidden is not None and shares is not None:
+        gradients.hidden.mul_(shares.unsqueeze(1))
+    return _Result(log_sums, best, gradients)
+
+
+def _buffers(low: Tensor, n_words: int) -> Iterator[tuple[slice, Tensor]]:
+    """Cut the tokens into chunks of like size, each with the same memory for its logits."""
+    n_tokens = len(low)
+    n_chunks = max(1, -(-n_tokens * n_words // CHUNK_ELEMENTS))
+    size = max(1, -(-n_tokens // n_chunks))
+    memory = low.new_empty(size, n_words)
+    for first in range(0, n_tokens, size):
+        tokens = slice(first, min(first + size, n_tokens))
+        yield tokens, memory[: tokens.stop - first]
+
+
+def _add_product(total: Tensor, hidden: Tensor, d_logits: Tensor) -> None:
+    """Add d_logits.T @ hidden to the weight's gradient, some words at a time."""
+    for first in range(0, len(total), TILE_WORDS):
+        words = slice(first, first + TILE_WORDS)
+        total[words] += d_logits[:, words].t() @ hidden
 
 
 class _LinearCrossEntropy(torch.autograd.Function):
@@ -112,50 +163,34 @@ class _LinearCrossEntropy(torch.autograd.Function):
         hidden: Tensor,
         weight: Tensor,
         bias: Tensor | None,
-        targets: Tensor,
-        smoothing: float,
-        dtype: torch.dtype,
-        with_best: bool,
+        decoder: _Decoder,
+        is_training: bool,
     ) -> tuple[Tensor, Tensor | None]:
-        log_normaliser, best = _log_normaliser(hidden.to(dtype), weight, bias, with_best=with_best)
-        truth = (hidden * weight[targets]).sum(dim=1)
+        wanted = tuple(is_training and asks for asks in ctx.needs_input_grad[:3])
+        result = _run((hidden, weight, bias), decoder, wanted)
+        words, smoothing = decoder.truth.words, decoder.truth.smoothing
+        truth = (hidden * weight[words]).sum(dim=1)
         if bias is not None:
-            truth += bias[targets]
-        if smoothing:  # the mean logit needs no tiles: it is the logit of the mean word
+            truth += bias[words]
+        if smoothing:  # the mean logit needs no softmax: it is the logit of the mean word
             mean = hidden @ weight.mean(dim=0) + (0 if bias is None else bias.mean())
             truth = (1 - smoothing) * truth + smoothing * mean
-        ctx.save_for_backward(hidden, weight, bias, targets, log_normaliser)
-        ctx.smoothing, ctx.dtype = smoothing, dtype
-        if best is not None:
-            ctx.mark_non_differentiable(best)
-        return log_normaliser - truth, best
+        ctx.save_for_backward(hidden, weight, bias)
+        ctx.decoder, ctx.gradients = decoder, result.gradients
+        if result.best is not None:
+            ctx.mark_non_differentiable(result.best)
+        return result.log_sums - truth, result.best
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, d_losses: Tensor, _: Tensor | None) -> tuple[Tensor | None, ...]:
-        hidden, weight, bias, targets, log_normaliser = ctx.saved_tensors
-        low = hidden.to(ctx.dtype)
-        columns = low.t().contiguous()  # (emb_sz, tokens)
-        d_hidden = torch.zeros_like(hidden)
-        d_weight = torch.empty_like(weight) if ctx.needs_input_grad[1] else None
-        d_bias = None if bias is None else torch.empty_like(bias)
-        scale = d_losses.float().unsqueeze(1)  # (tokens, 1)
-        for tile in _tiles(low, weight, bias):
-            d_logits = tile.logits.sub_(log_normaliser.unsqueeze(1)).exp_()
-            if ctx.smoothing:
-                d_logits -= ctx.smoothing / len(weight)
-            _subtract_truth(d_logits, targets - tile.first, 1 - ctx.smoothing)
-            words = slice(tile.first, tile.first + len(tile.weight))
-            products = tile.products.copy_(d_logits.mul_(scale))
-            d_hidden += products @ tile.weight
-            if d_weight is not None:
-                d_weight[words] = (columns @ products).t()
-            if d_bias is not None:
-                d_bias[words] = d_logits.sum(dim=0)
-        return d_hidden, d_weight, d_bias, None, None, None, None
-
-
-def _subtract_truth(d_logits: Tensor, places: Tensor, share: float) -> None:
-    """Subtract `share` at each token's true word, where this tile has it."""
-    rows = ((places >= 0) & (places < d_logits.shape[1])).nonzero().squeeze(1)
-    d_logits[rows, places[rows]] -= share
+        scale = d_losses[:1].sum()
+        shares = None
+        if not (d_losses == scale).all():
+            scale = d_losses.abs().max()
+            shares = d_losses / scale
+        gradients: _Gradients | None = ctx.gradients
+        if gradients is None or shares is not None:  # they count otherwise, or were given away
+            gradients = _run(ctx.saved_tensors, ctx.decoder, ctx.needs_input_grad, shares).gradients
+        ctx.gradients = None
+        return *gradients.scaled_(scale), None, None

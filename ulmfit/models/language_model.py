@@ -87,7 +87,7 @@ class LanguageModel(nn.Module):
             encoded.raw,
             encoded.dropped,
             encoded.state,
-            weight=self.encoder.embedding.weight if own is None else own,
+            weight=encoded.embedding if own is None else own,
             bias=self.decoder.bias,
             precision=self.encoder.precision,
         )

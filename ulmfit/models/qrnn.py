@@ -36,18 +36,21 @@ class QRNNLayer(nn.Module):
         cell = x.new_zeros(x.shape[1], self.n_units)
         return (cell,) if self.window == 1 else (cell, torch.zeros_like(x[0]))
 
+    def drop_weight(self, p: float) -> Tensor:
+        """Drop entries of the convolution."""
+        return weight_drop(self.weight, p)
+
     def forward(
-        self, x: Tensor, state: LayerState, *, weight_p: float, precision: Precision
+        self, x: Tensor, state: LayerState, *, weight: Tensor, precision: Precision
     ) -> tuple[Tensor, LayerState]:
-        """Read `x` (seq_len, bs, inputs) with one weight mask for all steps."""
+        """Read `x` (seq_len, bs, inputs) with `weight` in the place of the parameter, for all steps."""
         cell, *last_input = state
         source = x
         if last_input:
             earlier = torch.cat([last_input[0].to(x.dtype).unsqueeze(0), x[:-1]])
             source = torch.cat([x, earlier], dim=2)  # this token, then the one before
         dtype = product_dtype(self.weight, precision, n_uses=x.shape[0] * x.shape[1])
-        weight = weight_drop(self.weight, weight_p).to(dtype)
-        gates = F.linear(source.to(dtype), weight, self.bias.to(dtype)).to(x.dtype)
+        gates = F.linear(source.to(dtype), weight.to(dtype), self.bias.to(dtype)).to(x.dtype)
         z, f, o = gates.chunk(3, dim=2)  # each (seq_len, bs, units)
         cells = forget_mult(z.tanh(), f.sigmoid(), cell)
         after = (cells[-1],) if self.window == 1 else (cells[-1], x[-1])

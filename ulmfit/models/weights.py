@@ -57,17 +57,19 @@ def require_fit(
     weights: Mapping[str, Tensor], arch: ArchConfig, *, n_vocab: int, where: str
 ) -> None:
     """Refuse weights that are not those of this architecture and vocabulary size, with the likely reason."""
-    expected = expected_shapes(arch, n_vocab)
+    if table := differences(weights, expected_shapes(arch, n_vocab)):
+        raise UserError(f"{where}: {table}; {_reason(weights, arch, n_vocab)}")
+
+
+def differences(weights: Mapping[str, Tensor], expected: Mapping[str, tuple[int, ...]]) -> str:
+    """List the first tensors whose shapes are not the expected ones; empty if there are none."""
     found = {name: tuple(tensor.shape) for name, tensor in weights.items()}
     wrong = [name for name in {**expected, **found} if expected.get(name) != found.get(name)]
-    if not wrong:
-        return
     table = ", ".join(
         f"{name} expected {_shape(expected.get(name))} found {_shape(found.get(name))}"
         for name in wrong[:_SHOWN]
     )
-    more = f" and {len(wrong) - _SHOWN} more" if len(wrong) > _SHOWN else ""
-    raise UserError(f"{where}: {table}{more}; {_reason(weights, arch, n_vocab)}")
+    return table + (f" and {len(wrong) - _SHOWN} more" if len(wrong) > _SHOWN else "")
 
 
 def _reason(weights: Mapping[str, Tensor], arch: ArchConfig, n_vocab: int) -> str:

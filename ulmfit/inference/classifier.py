@@ -1,0 +1,251 @@
+"""A classifier's folder -> answers for texts, the same alone, in any batch, in any order and in any thread.
+
+Texts are read in windows, batches are cut by tokens, and documents by chunks: memory depends
+neither on how many texts there are nor on how long one is.
+"""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Iterable, Iterator, Sequence
+from functools import cached_property
+from pathlib import Path
+from threading import Lock
+from typing import TYPE_CHECKING, get_args
+
+import numpy as np
+import torch
+
+from ulmfit.errors import UserError
+from ulmfit.inference.answers import Prediction, confidence, decide, predictions, probabilities
+from ulmfit.inference.texts import TextEncoder, checked, windows
+from ulmfit.models.classifier_artefact import ClassifierParts, load_classifier
+from ulmfit.models.precision import Precision
+from ulmfit.text.buckets import DocumentBatches
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from ulmfit.inference.explain import Method
+    from ulmfit.inference.explanation import Explanation
+    from ulmfit.models.classifier import Classifier as Module
+    from ulmfit.models.classifier_arch import ClassifierArch
+    from ulmfit.models.classifier_manifest import ClassifierManifest
+    from ulmfit.text.tokenizers import Tokenizer
+    from ulmfit.text.vocab import Vocab
+
+BS = 64
+BATCH_TOKENS = 1 << 17  # padding included; a document that is longer is a batch of its own
+
+
+class Classifier:
+    """A trained classifier of one direction or both, with its vocabulary, tokenizer and labels.
+
+    `precision="fp32"` is exact: a text's probabilities are the same in any company, to 1e-5.
+    "auto" is faster where the processor multiplies bfloat16, and rounds.
+    """
+
+    def __init__(self, parts: ClassifierParts) -> None:
+        self.parts = parts
+        self._models: dict[tuple[str, Precision], Module] = {}
+        self._lock = Lock()
+
+    @classmethod
+    def load(cls, folder: str | Path) -> Classifier:
+        """Load a folder, proving that its parts belong together."""
+        return cls(load_classifier(folder))
+
+    @property
+    def folder(self) -> Path:
+        """Where the classifier lies."""
+        return self.parts.folder
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The labels' names in the order of the columns."""
+        return self.parts.labels.names
+
+    @property
+    def label_kind(self) -> str:
+        """category, multi or number."""
+        return self.parts.labels.kind
+
+    @property
+    def temperature(self) -> float:
+        """What logits are divided by."""
+        return self.parts.labels.temperature
+
+    @property
+    def directions(self) -> tuple[str, ...]:
+        """forward, backward, or the two, whose probabilities are averaged."""
+        return self.parts.directions
+
+    @property
+    def vocab(self) -> Vocab:
+        """The tokens and their ids."""
+        return self.parts.vocab
+
+    @property
+    def arch(self) -> ClassifierArch:
+        """The architecture."""
+        return self.parts.arch
+
+    @property
+    def manifest(self) -> ClassifierManifest:
+        """What the folder's manifest.json says."""
+        return self.parts.manifest
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        """The tokenizer that the classifier was trained with."""
+        return self._encoder.tokenizer
+
+    def predict(self, texts: Iterable[str], *, precision: Precision = "auto") -> np.ndarray:
+        """Give each text's label: a name, a tuple of the names that hold, or a value."""
+        return decide(self.predict_proba(texts, precision=precision), self.parts.labels)
+
+    def predict_proba(
+        self,
+        texts: Iterable[str],
+        *,
+        precision: Precision = "auto",
+        direction: str | None = None,
+    ) -> np.ndarray:
+        """Give (n, n_labels) probabilities, columns as in `labels`; of a classifier of numbers, the values.
+
+        With a `direction`, its own answers; without one, the average of all.
+        """
+        found = [
+            self.probabilities(self.encode(window), precision=precision, direction=direction)
+            for window in windows(texts)
+        ]
+        return np.concatenate([np.empty((0, len(self.labels))), *found])
+
+    def predict_frame(self, texts: Iterable[str], *, precision: Precision = "auto") -> pd.DataFrame:
+        """Give a table of text, label, confidence, and one column per label."""
+        import pandas as pd
+
+        texts = list(checked(texts))
+        found = self.predict_proba(texts, precision=precision)
+        labels = self.parts.labels
+        table = pd.DataFrame(
+            {
+                "text": pd.Series(
+                    texts, dtype=object
+                ),  # pandas' own strings refuse half surrogates
+                "label": decide(found, labels).tolist(),
+                "confidence": confidence(found, labels),
+            }
+        )
+        # Joined, not assigned: a label may be called `text`.
+        return pd.concat([table, pd.DataFrame(found, columns=list(labels.names))], axis=1)
+
+    def predict_iter(
+        self, texts: Iterable[str], *, precision: Precision = "auto"
+    ) -> Iterator[Prediction]:
+        """Yield an answer for each text, in order, while the next texts are still to come."""
+        for window in windows(texts):
+            found = self.probabilities(self.encode(window), precision=precision)
+            yield from predictions(found, self.parts.labels)
+
+    def explain(
+        self,
+        text: str,
+        *,
+        label: str | None = None,
+        method: Method = "occlusion",
+        max_tokens: int | None = None,
+        precision: Precision = "fp32",
+    ) -> Explanation:
+        """Say which words of a text speak for a label, by default the most probable one (see explain.py)."""
+        from ulmfit.inference.explain import explain
+
+        return explain(
+            self, text, label=label, method=method, max_tokens=max_tokens, precision=precision
+        )
+
+    def encode(self, texts: Sequence[str]) -> list[np.ndarray]:
+        """Turn texts into ids."""
+        return self._encoder.encode(texts)
+
+    def tokens(self, text: str) -> list[str]:
+        """Turn a text into tokens, those included that the vocabulary lacks."""
+        return self._encoder.tokens(text)
+
+    def probabilities(
+        self,
+        documents: Sequence[np.ndarray],
+        *,
+        precision: Precision = "auto",
+        direction: str | None = None,
+    ) -> np.ndarray:
+        """Do what `predict_proba` does for documents that are ids already, in the order of their text."""
+        asked = self.directions if direction is None else (direction,)
+        logits = [self.logits(documents, name, precision=precision) for name in asked]
+        return probabilities(np.stack(logits), self.parts.labels)
+
+    @torch.no_grad()
+    def logits(
+        self, documents: Sequence[np.ndarray], direction: str, *, precision: Precision = "auto"
+    ) -> np.ndarray:
+        """Give one direction's logits (n, n_labels), before the temperature."""
+        model = self._model(direction, precision)
+        ids = np.concatenate([np.empty(0, np.int64), *documents])
+        offsets = np.cumsum([0, *map(len, documents)])
+        batches = DocumentBatches(
+            ids,
+            offsets,
+            rows=np.arange(len(documents)),
+            bs=BS,
+            max_tokens=BATCH_TOKENS,
+            direction=direction,
+            shuffle=False,
+        )
+        found = np.empty((len(documents), len(self.labels)), np.float32)
+        for batch in batches.batches(0):
+            output = model(torch.from_numpy(batch.ids), torch.from_numpy(batch.lengths))
+            found[batch.places] = output.logits.numpy()
+        return found
+
+    @cached_property
+    def _encoder(self) -> TextEncoder:
+        return TextEncoder(self.parts.tokenizer(), self.vocab)
+
+    def _model(self, direction: str, precision: Precision) -> Module:
+        """Build a direction's module for a precision once; all of them share their tensors."""
+        if direction not in self.directions:
+            raise UserError(
+                f"no {direction} direction in {self.folder}: it reads {' and '.join(self.directions)}"
+            )
+        if precision not in get_args(Precision):
+            raise UserError(
+                f"--precision is {precision!r}; allowed: {', '.join(get_args(Precision))}"
+            )
+        with self._lock:
+            key = direction, precision
+            if key not in self._models:
+                self._models[key] = self.parts.model(direction, precision=precision)
+            return self._models[key]
+
+    def __str__(self) -> str:
+        return "\n  ".join([f"classifier {self.folder}", *self._facts()])
+
+    __repr__ = __str__
+
+    def _repr_html_(self) -> str:
+        facts = "".join(f"<li>{html.escape(fact)}</li>" for fact in self._facts())
+        return f"<b>classifier {html.escape(str(self.folder))}</b><ul>{facts}</ul>"
+
+    def _facts(self) -> list[str]:
+        """Say in a few lines what this is."""
+        encoder, made = self.arch.encoder, self.manifest.provenance
+        names = ", ".join(self.labels[:12]) + (", ..." if len(self.labels) > 12 else "")
+        metrics = ", ".join(f"{name} {value:g}" for name, value in made.metrics.items())
+        return [
+            f"labels: {names} ({self.label_kind}), temperature {self.temperature:g}",
+            f"{' and '.join(self.directions)} {encoder.backbone}, {encoder.n_layers} layers of "
+            f"{encoder.n_hid}, embedding {encoder.emb_sz}",
+            f"{len(self.vocab):,} entries in the vocabulary",
+            f"metrics: {metrics or 'none'}",
+            f"from {made.origin}",
+        ]

@@ -1,0 +1,55 @@
+"""A pair's folder -> the forward and the backward language model over one vocabulary (Howard & Ruder 2018, 3.3)."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Iterator
+from pathlib import Path
+
+from ulmfit.files import fingerprint
+from ulmfit.inference.language_model import LanguageModel
+from ulmfit.models.pair import LanguageModelPairParts, load_language_model_pair
+from ulmfit.models.precision import Precision
+from ulmfit.text.vocab import Vocab
+
+
+class LanguageModelPair:
+    """Two language models of the same text, one for each direction: `for lm in pair` gives forward, then backward."""
+
+    def __init__(self, parts: LanguageModelPairParts, *, precision: Precision = "fp32") -> None:
+        self.parts = parts
+        self.forward = LanguageModel(parts.forward, precision=precision)
+        self.backward = LanguageModel(parts.backward, precision=precision)
+
+    @classmethod
+    def load(cls, folder: str | Path, *, precision: Precision = "fp32") -> LanguageModelPair:
+        """Load a folder, proving that its parts belong together."""
+        return cls(load_language_model_pair(folder), precision=precision)
+
+    @property
+    def folder(self) -> Path:
+        """Where both models lie."""
+        return self.parts.folder
+
+    @property
+    def vocab(self) -> Vocab:
+        """The tokens and their ids, the same for both."""
+        return self.forward.vocab
+
+    @property
+    def fingerprint(self) -> str:
+        """A hash of both models: what a child names as its parent."""
+        return fingerprint([one.parts.fingerprint for one in self])
+
+    def __iter__(self) -> Iterator[LanguageModel]:
+        return iter((self.forward, self.backward))
+
+    def __str__(self) -> str:
+        models = "\n".join(map(str, self)).replace("\n", "\n  ")
+        return f"language model pair {self.folder}\n  {models}"
+
+    __repr__ = __str__
+
+    def _repr_html_(self) -> str:
+        models = "".join(lm._repr_html_() for lm in self)
+        return f"<b>language model pair {html.escape(str(self.folder))}</b>{models}"

@@ -1,0 +1,72 @@
+"""Texts as a user gives them -> ids, checked and in order, by any number of threads."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from threading import Lock
+from typing import TypeVar
+
+import numpy as np
+
+from ulmfit.errors import UserError
+from ulmfit.text.tokenizers import Tokenizer
+from ulmfit.text.vocab import Vocab
+
+WINDOW_TEXTS = 4_096
+WINDOW_CHARACTERS = 1 << 23
+
+Item = TypeVar("Item")
+
+
+def checked(texts: Iterable[str]) -> Iterator[str]:
+    """Pass texts on, and refuse what only looks like some."""
+    if isinstance(texts, str):
+        raise UserError("give a list of texts, also for a single one: [text]")
+    for row, text in enumerate(texts):
+        if not isinstance(text, str):
+            raise UserError(f"text {row} is a {type(text).__name__}, not a string")
+        yield text
+
+
+def windows(texts: Iterable[str]) -> Iterator[list[str]]:
+    """Cut a stream of texts into lists that are large enough to sort by length and small enough to hold."""
+    return cut(checked(texts), len)
+
+
+def cut(items: Iterable[Item], n_characters: Callable[[Item], int]) -> Iterator[list[Item]]:
+    """Do the same with anything that holds text."""
+    window: list[Item] = []
+    size = 0
+    for item in items:
+        window.append(item)
+        size += n_characters(item)
+        if len(window) == WINDOW_TEXTS or size >= WINDOW_CHARACTERS:
+            yield window
+            window, size = [], 0
+    if window:
+        yield window
+
+
+class TextEncoder:
+    """Turn texts into ids of a vocabulary, one thread at a time: the tokenizer remembers words."""
+
+    def __init__(self, tokenizer: Tokenizer, vocab: Vocab) -> None:
+        self.tokenizer, self.vocab = tokenizer, vocab
+        self._ids = np.empty(0, np.int64)  # of the tokenizer's codes
+        self._lock = Lock()
+
+    def encode(self, texts: Sequence[str], *more: Sequence[str]) -> list[np.ndarray]:
+        """Return the ids of each text; `more` are further columns, where a document has several."""
+        if not texts:
+            return []
+        with self._lock:
+            coded = self.tokenizer.code([texts, *more])
+            new = self.tokenizer.coder.tokens[len(self._ids) :]
+            self._ids = np.concatenate([self._ids, self.vocab.encode(new)])
+            ids = self._ids[coded.codes]
+        return np.split(ids, np.cumsum(coded.lengths)[:-1])
+
+    def tokens(self, text: str) -> list[str]:
+        """Return the tokens of a text, those included that the vocabulary lacks."""
+        with self._lock:
+            return next(self.tokenizer.tokenize([text]))

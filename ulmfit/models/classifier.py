@@ -1,0 +1,180 @@
+"""The classifier: whole documents through the encoder chunk by chunk (BPT3C), concat pooling, a head.
+
+In: ids padded at the end, and true lengths. Out: logits that depend on nothing else in the batch
+(Howard & Ruder 2018, 3.3). Outside of training memory does not grow with a document's length.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ulmfit.errors import UserError
+from ulmfit.models.backbones import build_encoder
+from ulmfit.models.classifier_arch import ClassifierArch
+from ulmfit.models.encoder import Encoded
+from ulmfit.models.pooling import Pool
+from ulmfit.models.precision import Precision
+from ulmfit.models.state import State, detach, select
+from ulmfit.text.vocab import PAD_ID
+
+NORM_BIAS = 1e-3  # at the start, as in fastai
+ENCODER = "encoder."  # what the names of an encoder's tensors begin with
+
+
+@dataclass(frozen=True)
+class ClassifierOutput:
+    """The logits, and from a model that trains the last layer's states that were pooled."""
+
+    logits: Tensor  # (bs, n_outputs)
+    lengths: Tensor  # (bs,) tokens of each document that were pooled
+    chunks: tuple[
+        Tensor, ...
+    ]  # each (n, steps, emb_sz), rows as `order` says; none outside training
+    order: Tensor  # (bs,) the rows, longest document first
+    starts: Tensor  # (bs,) where in the joined chunks each of these rows begins
+
+    @property
+    def raw(self) -> Tensor:
+        """Join the pooled states (bs, steps, emb_sz), of which each row's first `lengths` count."""
+        bs = len(self.logits)
+        if not self.chunks:
+            return self.logits.new_empty(bs, 0, 0)
+        joined = torch.cat([_with_rows(chunk, bs) for chunk in self.chunks], dim=1)
+        steps = torch.arange(int(self.lengths.max()), device=joined.device)
+        if bool(self.starts.any()):
+            places = (steps + self.starts[:, None]).clamp(max=joined.shape[1] - 1)
+            joined = joined[torch.arange(bs, device=joined.device)[:, None], places]
+        return joined[self.order.argsort(), : len(steps)]
+
+    @property
+    def dropped(self) -> Tensor:
+        """Give the same as `raw`: a classifier's output dropout comes after pooling, in the head."""
+        return self.raw
+
+
+class Block(nn.Module):
+    """Batch norm, dropout, linear: one layer of the head."""
+
+    def __init__(self, n_in: int, n_out: int, *, p: float, bias: bool) -> None:
+        super().__init__()
+        self.p = p
+        self.norm = nn.BatchNorm1d(n_in)
+        nn.init.constant_(self.norm.bias, NORM_BIAS)
+        self.linear = nn.Linear(n_in, n_out, bias=bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map `x` (bs, n_in) to (bs, n_out)."""
+        if self.training and len(x) < 2:
+            raise UserError(
+                "a training batch of one document, and batch normalisation needs two: "
+                "set --bs to 2 or more, and train on more than one document"
+            )
+        return self.linear(F.dropout(self.norm(x), self.p, self.training))
+
+
+class Head(nn.Module):
+    """Blocks with rectified units between them, from pooled states to logits."""
+
+    def __init__(self, arch: ClassifierArch) -> None:
+        super().__init__()
+        sizes = zip(pairwise(arch.widths()), arch.dropouts())
+        self.blocks = nn.ModuleList(
+            Block(n_in, n_out, p=p, bias=arch.head_bias) for (n_in, n_out), p in sizes
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map `x` (bs, 3 * emb_sz) to (bs, n_outputs)."""
+        for depth, block in enumerate(self.blocks):
+            x = block(F.relu(x) if depth else x)
+        return x
+
+
+class Classifier(nn.Module):
+    """Encoder and head; `model.encoder.precision` says in which format the encoder multiplies."""
+
+    def __init__(
+        self, arch: ClassifierArch, n_vocab: int, *, precision: Precision = "auto"
+    ) -> None:
+        super().__init__()
+        self.arch, self.n_vocab = arch, n_vocab
+        self.encoder = build_encoder(replace(arch.encoder, output_p=0.0), n_vocab)
+        self.encoder.precision = precision
+        self.head = Head(arch)
+
+    def load_encoder(self, weights: Mapping[str, Tensor]) -> None:
+        """Begin from the encoder among the tensors of a language model or another classifier."""
+        own = {
+            name.removeprefix(ENCODER): tensor
+            for name, tensor in weights.items()
+            if name.startswith(ENCODER)
+        }
+        self.encoder.load_state_dict(own)
+
+    def forward(self, ids: Tensor, lengths: Tensor) -> ClassifierOutput:
+        """Classify documents `ids` (bs, width), of which the first `lengths` (bs,) count, in any order.
+
+        What stands behind a document's length is not read. An empty one counts as one padding token.
+        """
+        lengths, order = lengths.to(ids.device).sort(descending=True, stable=True)
+        is_text = torch.arange(ids.shape[1], device=ids.device) < lengths[:, None]
+        ids = ids[order].masked_fill(~is_text, PAD_ID)
+        lengths = lengths.clamp(min=1)
+        if not ids.shape[1]:
+            ids = F.pad(ids, (0, 1), value=PAD_ID)
+        if len(lengths) and lengths[0] > ids.shape[1]:
+            raise ValueError(f"a length of {lengths[0]} and only {ids.shape[1]} columns of ids")
+        return self._read(ids, lengths, order)
+
+    def _read(self, ids: Tensor, lengths: Tensor, order: Tensor) -> ClassifierOutput:
+        """Read documents that come longest first; those that go on are always the first rows."""
+        pooling, sizes = self.arch.pooling, lengths.tolist()
+        firsts = [pooling.first_token(size) for size in sizes]  # descending, as the sizes
+        n_before = lengths.new_tensor(firsts)
+        weights = self.encoder.drop_weights() if pooling.shared_mask else None
+        pool = Pool.empty(len(sizes), self.arch.encoder.emb_sz, self.encoder.embedding.weight)
+        state: State | None = None
+        chunks: list[Tensor] = []
+        n_joined, places = 0, {}  # places[t] of token t in the chunks when they are joined
+        for start in range(0, max(sizes, default=0), pooling.bptt):
+            n, stop = sum(size > start for size in sizes), min(start + pooling.bptt, sizes[0])
+            counts = firsts[n - 1] <= start  # for the shortest, if for any
+            with torch.set_grad_enabled(torch.is_grad_enabled() and counts):
+                encoded: Encoded = self.encoder(
+                    ids[:n, start:stop],
+                    None if state is None else select(state, slice(n)),
+                    weights=weights,
+                )
+            is_pooled = n_before[:n] <= start
+            state = self._carried(encoded.state, is_pooled)
+            if counts:
+                pool = pool.add(encoded.raw, lengths[:n] - start, is_pooled)
+                chunks += [encoded.raw] if self.training else []
+                places[start], n_joined = n_joined, n_joined + stop - start
+        n_pooled, back = lengths - n_before, order.argsort()
+        starts = lengths.new_tensor([places[first] for first in firsts])
+        logits = self.head(pool.vectors(n_pooled)[back])
+        return ClassifierOutput(logits, n_pooled[back], tuple(chunks), order, starts)
+
+    def _carried(self, state: State, is_pooled: Tensor) -> State:
+        """Pass the state on to the next chunk, with its gradient at most where the chunk was pooled."""
+        if self.arch.pooling.detach_chunks:
+            return detach(state)
+        rows = is_pooled[:, None]
+        return tuple(
+            tuple(torch.where(rows, part, part.detach()) for part in layer) for layer in state
+        )
+
+    def layer_groups(self) -> list[list[nn.Parameter]]:
+        """List the parameters as fastai's `awd_lstm_clas_split` does: embedding, each recurrent layer, head."""
+        return [*self.encoder.layer_groups(), list(self.head.parameters())]
+
+
+def _with_rows(chunk: Tensor, bs: int) -> Tensor:
+    """Add rows of zeros for documents that are over."""
+    return F.pad(chunk, (0, 0, 0, 0, 0, bs - len(chunk)))
