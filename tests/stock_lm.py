@@ -26,7 +26,7 @@ def stock_language_model(model: LanguageModel) -> nn.Module:
     }
     config |= {name: getattr(arch, name) for name in DROPOUTS}
     # Stock fastai stops with an error at weight_p = 0, so all its dropouts are switched by hand.
-    stock = get_language_model(AWD_LSTM, model.n_vocab, config=config, drop_mult=1.0)
+    stock = get_language_model(AWD_LSTM, model.n_vocab, config=config, drop_mult=arch.drop_mult)
     with torch.no_grad():
         for parameter, own in pairs(stock, model):
             parameter.copy_(own)

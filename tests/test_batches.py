@@ -14,6 +14,7 @@ from torch import nn
 
 from ulmfit.errors import UserError
 from ulmfit.text.batches import classifier_dataloaders, lm_dataloaders
+from ulmfit.text.holdout import Rows
 from ulmfit.text.lm_stream import Position
 
 VOCAB = [f"w{i}" for i in range(30)]
@@ -270,3 +271,20 @@ def test_batches_go_to_the_device():
     assert all(part.device.type == "meta" for part in dls.one_batch())
     dls.to("cpu")
     assert all(part.device.type == "cpu" for part in next(iter(dls.train)))
+
+
+def test_documents_named_one_by_one_replace_the_splits():
+    corpus = make_corpus()
+    rows = Rows(np.array([2, 5, 10]), np.array([1, 4]), "a notice")
+    dls = lm_dataloaders(corpus, rows=rows, bs=1, seq_len=7, shuffle=False, device="cpu")
+    for loader, expected in ((dls.train, rows.train), (dls.valid, rows.valid)):
+        texts = [corpus.ids[corpus.offsets[r] : corpus.offsets[r + 1]] for r in expected]
+        read = torch.cat([x[0] for x, _ in loader]).tolist()
+        assert read == np.concatenate(texts).tolist()[:-1]
+
+
+def test_a_few_documents_say_so_by_their_part():
+    rows = Rows(np.array([2, 5]), np.array([1]), "")
+    dls = lm_dataloaders(make_corpus(), rows=rows, bs=64, seq_len=7, device="cpu")
+    assert dls.train.dataset.notice.startswith("the training split has only")
+    assert dls.valid.dataset.notice.startswith("the validation split has only")

@@ -15,7 +15,7 @@ import pytest
 import ulmfit.training.config as module
 from ulmfit import PRESETS, UserError
 from ulmfit.models.arch import ArchConfig
-from ulmfit.training.config import FinetuneConfig, LMConfig, PretrainConfig
+from ulmfit.training.config import FinetuneConfig, PretrainConfig, StageConfig
 from ulmfit.training.presets import (
     FINETUNE_PRESETS,
     PRETRAIN_PRESETS,
@@ -53,7 +53,7 @@ def test_a_config_cannot_be_changed_in_place() -> None:
         PretrainConfig().lr = 1.0  # ty: ignore
 
 
-@pytest.mark.parametrize("config", [LMConfig, PretrainConfig, FinetuneConfig])
+@pytest.mark.parametrize("config", [StageConfig, PretrainConfig, FinetuneConfig])
 def test_every_field_says_what_it_is(config: type) -> None:
     tree = ast.parse(Path(inspect.getfile(module)).read_text(encoding="utf-8"))
     body = next(
@@ -76,7 +76,7 @@ PENALTIES = {"activation_reg": 2, "temporal_reg": 1, "sqr_mom": 0.99, "label_smo
 PUBLISHED = {
     "paper": {
         "bs": 64, "seq_len": 70, "jitter": True, "lr": 0.004, "factor": 2.6, "group_factors": (), "frozen_epochs": 0,
-        "schedule": "stlr", "direction": "forward", "patience": None, **PENALTIES,
+        "schedule": "stlr", "direction": "auto", "patience": None, **PENALTIES,
     },
     "paper-code": {
         "bs": 64, "seq_len": 70, "jitter": True, "lr": 0.004, "group_factors": (1 / 6, 1 / 3, 1, 1 / 2), "epochs": 50,
@@ -158,7 +158,7 @@ def test_every_preset_of_the_text_has_its_stages() -> None:
 def test_the_rates_of_every_preset_can_be_drawn(name: str) -> None:
     for stage in STAGE_PRESETS:
         n_groups = PRETRAIN_PRESETS[name].arch.n_layers + 1
-        for phase in stage_preset(stage, name).phases():
+        for phase in stage_preset(stage, name).phases(4):
             for step in range(30):
                 now = rates(phase, step, n_steps=30, n_groups=n_groups)
                 assert max(now.lrs) > 0

@@ -1,4 +1,7 @@
-"""What goes wrong on the user's side, as one line each. The command line prints it and exits with code 2."""
+"""What ends a command early, as one line each: what is wrong on the user's side, and a training that was stopped.
+
+The command line prints the line and returns the code: 2 for a UserError, a Stopped knows its own.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +9,37 @@ import difflib
 from collections.abc import Iterable
 
 
-class UserError(Exception):
+class _OwnWords(Exception):
+    """Keep to the message that it was raised with: fastai puts the name of a callback before others."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.message = message
+
+    def __str__(self) -> str:
+        return self.message
+
+
+class UserError(_OwnWords):
     """Say in one line what is wrong with the input, where it is, and what to do about it."""
+
+
+class Diverged(UserError):
+    """Say that the loss has exploded, where, and which flag to turn down."""
+
+
+class Stopped(_OwnWords):
+    """Say where a training was stopped on request; the same command goes on from there."""
+
+    def __init__(self, message: str, *, reason: str = "") -> None:
+        super().__init__(message)
+        self.reason = reason
+        """Ctrl-C, SIGTERM, --max-minutes, or what else has happened."""
+
+    @property
+    def exit_code(self) -> int:
+        """What the program returns: 128 and the signal's number, as a shell has it; 3 when the time is over; else 1."""
+        return {"Ctrl-C": 130, "SIGTERM": 143, "--max-minutes": 3}.get(self.reason, 1)
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

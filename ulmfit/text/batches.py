@@ -21,6 +21,7 @@ from fastai.torch_core import default_device
 
 from ulmfit.errors import UserError
 from ulmfit.text.buckets import DocumentBatches
+from ulmfit.text.holdout import Rows
 from ulmfit.text.lm_stream import LMStream, Position
 
 if TYPE_CHECKING:
@@ -188,6 +189,7 @@ def lm_dataloaders(
     jitter: bool = False,
     train: tuple[str, ...] = ("train", "unsup"),
     valid: tuple[str, ...] = ("valid",),
+    rows: Rows | None = None,
     rank: int = 0,
     world: int = 1,
     path: str | Path = ".",
@@ -195,7 +197,8 @@ def lm_dataloaders(
 ) -> DataLoaders:
     """Make the loaders of stages 1 and 2: each split group is one stream of all its documents.
 
-    Process `rank` of `world` reads its own `bs` rows of a batch of bs * world.
+    `rows` names the documents of both one by one, instead of `train` and `valid`. Process `rank` of
+    `world` reads its own `bs` rows of a batch of bs * world.
     """
     stream = partial(
         LMStream,
@@ -208,9 +211,14 @@ def lm_dataloaders(
         rank=rank,
         world=world,
     )
+    if rows is None:
+        groups = [(_rows(corpus, splits), " + ".join(splits)) for splits in (train, valid)]
+    else:
+        groups = [(rows.train, "training"), (rows.valid, "validation")]
+    (learnt, name), (measured, other) = groups
     streams = (
-        stream(rows=_rows(corpus, train), shuffle=shuffle, jitter=jitter, split=" + ".join(train)),
-        stream(rows=_rows(corpus, valid), shuffle=False, split=" + ".join(valid)),
+        stream(rows=learnt, shuffle=shuffle, jitter=jitter, split=name),
+        stream(rows=measured, shuffle=False, split=other),
     )
     loaders = [LMLoader(corpus, s) for s in streams]
     return DataLoaders(*loaders, path=path, device=device or default_device())
@@ -226,10 +234,14 @@ def classifier_dataloaders(
     seed: int = 0,
     train: str = "train",
     valid: str = "valid",
+    rows: Rows | None = None,
     path: str | Path = ".",
     device: torch.device | str | None = None,
 ) -> DataLoaders:
-    """Make the loaders of stage 3; `valid` may name any split that is to be predicted."""
+    """Make the loaders of stage 3; `valid` may name any split that is to be predicted.
+
+    `rows` takes their place: the documents to learn from and to measure on, whatever their splits.
+    """
     documents = partial(
         DocumentBatches,
         corpus.ids,
@@ -241,11 +253,11 @@ def classifier_dataloaders(
         seed=seed,
     )
     loaders = []
-    for split, is_shuffled in ((train, True), (valid, False)):
-        rows = _rows(corpus, (split,))
-        if not len(rows):
+    chosen = rows or Rows(_rows(corpus, (train,)), _rows(corpus, (valid,)), "")
+    for split, numbers, shuffle in ((train, chosen.train, True), (valid, chosen.valid, False)):
+        if not len(numbers):
             raise UserError(f"the {split} split has no documents: give it some, or name another")
-        loaders.append(ClassifierLoader(corpus, documents(rows=rows, shuffle=is_shuffled)))
+        loaders.append(ClassifierLoader(corpus, documents(rows=numbers, shuffle=shuffle)))
     return DataLoaders(*loaders, path=path, device=device or default_device())
 
 

@@ -86,7 +86,7 @@ class LMStream:
         if self.bs < bs:
             self.notice = (
                 f"the {split} split has only {self.n_tokens} tokens: "
-                f"batch size {self.bs} instead of {bs}"
+                f"batch size {self.bs * world} instead of {bs * world}"
             )
         self.seq_len, self.backward = seq_len, is_backward(direction)
         self.seed, self.shuffle, self.jitter = seed, shuffle, jitter

@@ -1,4 +1,4 @@
-"""Every knob of the language model's two stages as frozen dataclasses. Imports nothing heavy.
+"""Every knob of the three stages as frozen dataclasses. Imports nothing heavy.
 
 The defaults are the paper's; where it says nothing, its authors' scripts. The string under a field
 is its help text and its source. Published sets of values are in presets.py.
@@ -10,15 +10,25 @@ from dataclasses import dataclass, field, replace
 
 from ulmfit.config import require
 from ulmfit.models.arch import DROPOUTS, ArchConfig
-from ulmfit.training.schedules import SCHEDULES, SHAPES, Momenta, Phase, Plan, Shape
+from ulmfit.models.classifier_arch import ClassifierArch, PoolingConfig
+from ulmfit.training.schedules import (
+    CLASSIFIER_SCHEDULES,
+    SCHEDULES,
+    SHAPES,
+    Momenta,
+    Phase,
+    Plan,
+    Shape,
+)
 
 DIRECTIONS = ("forward", "backward", "both")
 PRECISIONS = ("auto", "fp32", "bf16")
+PROTOCOLS = ("clean", "transductive")
 
 
 @dataclass(frozen=True)
-class LMConfig:
-    """What both stages of the language model share."""
+class StageConfig:
+    """What all stages share; the defaults are those of stage 2."""
 
     direction: str = "forward"
     """forward, backward (each document reversed), or both, one model each (Howard & Ruder 2018, 3.3)."""
@@ -26,8 +36,6 @@ class LMConfig:
     """Rows of a batch (Howard & Ruder 2018, 4.1)."""
     seq_len: int = 70
     """Tokens of a row, through which the gradient flows back (Howard & Ruder 2018, 4.1)."""
-    jitter: bool = True
-    """Vary seq_len from batch to batch (Merity et al. 2018, 4.1; fastai 0.7). fastai 1 and 2 do not."""
     accumulate: int = 1
     """Batches whose gradients are added up before a step; more than 1 stands in for a larger bs."""
     schedule: str = "stlr"
@@ -68,14 +76,19 @@ class LMConfig:
     """Epochs without a better validation loss before training stops; None trains them all, as the paper does."""
     precision: str = "auto"
     """auto (bf16 where the processor multiplies it natively), fp32 or bf16."""
+    protocol: str = "clean"
+    """clean (test documents are never read) or transductive (their text is learnt from as well, as paper and fastai did)."""
+    valid_share: float = 0.1
+    """Share of the documents held out to measure on, where the corpus has no valid split (imdb_scripts/create_toks.py)."""
     seed: int = 0
-    """Seed of weights, batches and dropout."""
+    """Seed of weights, batches, dropout and of the documents held out."""
 
     def __post_init__(self) -> None:
         for name, allowed in {
-            "direction": DIRECTIONS,
-            "schedule": tuple(SCHEDULES),
+            "direction": self.directions(),
+            "schedule": self.schedules(),
             "precision": PRECISIONS,
+            "protocol": PROTOCOLS,
         }.items():
             value = getattr(self, name)
             require(value in allowed, name, value, ", ".join(allowed))
@@ -89,6 +102,7 @@ class LMConfig:
         for name in ("sqr_mom", "label_smoothing"):
             value = getattr(self, name)
             require(0 <= value < 1, name, value, "at least 0 and below 1")
+        require(0 < self.valid_share < 1, "valid_share", self.valid_share, "above 0 and below 1")
         require(self.clip is None or self.clip > 0, "clip", self.clip, "above 0")
         require(self.patience is None or self.patience >= 0, "patience", self.patience, "0 or more")
         self._check_rates()
@@ -98,7 +112,7 @@ class LMConfig:
         multiples = self.group_factors
         require(all(m > 0 for m in multiples), "group_factors", multiples, "numbers above 0")
         # The curves that rise in a line must rise for a while.
-        lowest = 0.0 if self.schedule not in ("stlr", "clr") else 1e-3
+        lowest = 0.0 if self.curve() not in ("stlr", "clr") else 1e-3
         rise = self.shape().rise
         require(lowest <= rise < 1, "rise", rise, f"at least {lowest:g} and below 1")
         for name in ("div", "div_final"):
@@ -108,10 +122,24 @@ class LMConfig:
         is_triple = len(moms) == 3 and all(0 <= m < 1 for m in moms)
         require(is_triple, "moms", moms, "three numbers, at least 0 and below 1")
 
+    @staticmethod
+    def directions() -> tuple[str, ...]:
+        """List what `direction` may be."""
+        return DIRECTIONS
+
+    @staticmethod
+    def schedules() -> tuple[str, ...]:
+        """List what `schedule` may be."""
+        return tuple(SCHEDULES)
+
+    def curve(self) -> str:
+        """Name the curve that the rates follow."""
+        return self.schedule
+
     def shape(self) -> Shape:
         """Complete what is given of the curve's shape with the schedule's own."""
         given = {n: getattr(self, n) for n in ("rise", "div", "div_final", "moms")}
-        return replace(SHAPES[self.schedule], **{n: v for n, v in given.items() if v is not None})
+        return replace(SHAPES[self.curve()], **{n: v for n, v in given.items() if v is not None})
 
     def plan(self) -> Plan:
         """Gather what a schedule needs."""
@@ -123,15 +151,17 @@ class LMConfig:
             shape=self.shape(),
         )
 
-    def phases(self) -> tuple[Phase, ...]:
-        """Lay out the training."""
-        return SCHEDULES[self.schedule](self.plan())
+    def phases(self, n_groups: int) -> tuple[Phase, ...]:
+        """Lay out the training of a model with so many layer groups."""
+        return SCHEDULES[self.schedule](replace(self.plan(), n_groups=n_groups))
 
 
 @dataclass(frozen=True)
-class PretrainConfig(LMConfig):
+class PretrainConfig(StageConfig):
     """Stage 1: a language model from random weights, on general text. The paper gives only its sizes."""
 
+    jitter: bool = True
+    """Vary seq_len from batch to batch (Merity et al. 2018, 4.1; fastai 0.7). fastai 1 and 2 do not."""
     epochs: int = 12
     """Epochs (imdb_scripts/README.md, its example command)."""
     lr: float = 0.001
@@ -143,9 +173,13 @@ class PretrainConfig(LMConfig):
 
 
 @dataclass(frozen=True)
-class FinetuneConfig(LMConfig):
+class FinetuneConfig(StageConfig):
     """Stage 2: a pretrained language model goes on learning, on the text of the task."""
 
+    direction: str = "auto"
+    """auto: that of the language model that is given; forward, backward or both to insist on it."""
+    jitter: bool = True
+    """Vary seq_len from batch to batch (Merity et al. 2018, 4.1; fastai 0.7). fastai 1 and 2 do not."""
     frozen_epochs: int = 0
     """Epochs before all others in which only the embedding and the decoder learn (paper: none; fastai 1 and 2: 1)."""
     frozen_lr: float = 0.02
@@ -169,6 +203,11 @@ class FinetuneConfig(LMConfig):
         require(self.frozen_lr > 0, "frozen_lr", self.frozen_lr, "above 0")
         self.regularised(ArchConfig())
 
+    @staticmethod
+    def directions() -> tuple[str, ...]:
+        """List what `direction` may be."""
+        return ("auto", *DIRECTIONS)
+
     def regularised(self, arch: ArchConfig) -> ArchConfig:
         """Give the pretrained model's architecture the dropouts of this stage."""
         names = (*DROPOUTS, "drop_mult")
@@ -178,3 +217,87 @@ class FinetuneConfig(LMConfig):
         """Gather what a schedule needs, the epochs with a frozen encoder included."""
         plan = super().plan()
         return replace(plan, frozen_epochs=self.frozen_epochs, frozen_lr=self.frozen_lr)
+
+
+@dataclass(frozen=True)
+class ClassifierConfig(StageConfig):
+    """Stage 3: the encoder of a fine-tuned language model becomes a classifier (Howard & Ruder 2018, 3.3)."""
+
+    direction: str = "auto"
+    """auto: that of the language model that is given; forward, backward or both to insist on it."""
+    schedule: str = "freez_discr_stlr"
+    """How layer groups unfreeze, a row of the paper's table 7: full, full_discr, last, chain_thaw, freez, freez_discr,
+    freez_stlr, freez_cos, freez_discr_stlr; or paper_code, fastai (1 and 2), one_cycle (all at once)."""
+    epochs: int = 50
+    """Epochs with all layers learning, after those that unfreeze (Howard & Ruder 2018, 5: 50)."""
+    lr: float = 0.01
+    """Peak learning rate of the head (Howard & Ruder 2018, 4.1)."""
+    wd: float = 1e-6
+    """Weight decay (imdb_scripts/train_clas.py)."""
+    clip: float | None = 25.0
+    """Largest norm of the gradient; None for no limit (imdb_scripts/train_clas.py)."""
+    max_len: int | None = 1400
+    """Tokens at a document's end that are pooled and learnt from; None for all (imdb_scripts/train_clas.py)."""
+    input_p: float = 0.4
+    """Dropout of the embedded text (Howard & Ruder 2018, 4.1, like the four below)."""
+    output_p: float = 0.4
+    """Dropout of the pooled vector."""
+    hidden_p: float = 0.3
+    """Dropout between recurrent layers."""
+    embed_p: float = 0.05
+    """Share of the vocabulary whose embedding is dropped from a chunk."""
+    weight_p: float = 0.5
+    """Dropout of the recurrent weights."""
+    drop_mult: float = 1.0
+    """Factor of these five dropouts."""
+    head_p: float = 0.1
+    """Dropout of the head's second block (imdb_scripts/train_clas.py)."""
+    hidden_sizes: tuple[int, ...] = (50,)
+    """Units of the head between pooled vector and labels (Howard & Ruder 2018, 3.3)."""
+    class_weight: str = "none"
+    """none, or balanced: rare labels weigh more, by the inverse of their share."""
+    from_scratch: bool = False
+    """Begin from random weights; only sizes and vocabulary are the language model's (table 7, from scratch)."""
+    n_labels: int | None = None
+    """Learn from so many labelled documents, drawn evenly by label with the seed; None for all."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require(
+            self.class_weight in ("none", "balanced"),
+            "class_weight",
+            self.class_weight,
+            "none, balanced",
+        )
+        require(self.n_labels is None or self.n_labels >= 2, "n_labels", self.n_labels, "2 or more")
+        require(self.bs >= 2, "bs", self.bs, "2 or more: batch normalisation needs company")
+        self.classifier(ArchConfig(), n_outputs=2)
+
+    @staticmethod
+    def directions() -> tuple[str, ...]:
+        """List what `direction` may be."""
+        return ("auto", *DIRECTIONS)
+
+    @staticmethod
+    def schedules() -> tuple[str, ...]:
+        """List what `schedule` may be."""
+        return tuple(CLASSIFIER_SCHEDULES)
+
+    def curve(self) -> str:
+        """Name the curve that the rates follow."""
+        return CLASSIFIER_SCHEDULES[self.schedule].curve
+
+    def phases(self, n_groups: int) -> tuple[Phase, ...]:
+        """Lay out the training of a model with so many layer groups."""
+        return CLASSIFIER_SCHEDULES[self.schedule].phases(replace(self.plan(), n_groups=n_groups))
+
+    def classifier(self, lm: ArchConfig, *, n_outputs: int) -> ClassifierArch:
+        """Put a head on a language model's encoder, with the dropouts of this stage."""
+        names = (*DROPOUTS, "drop_mult")
+        return ClassifierArch(
+            n_outputs,
+            replace(lm, **{name: getattr(self, name) for name in names}),
+            hidden_sizes=self.hidden_sizes,
+            head_p=self.head_p,
+            pooling=PoolingConfig(bptt=self.seq_len, max_len=self.max_len),
+        )

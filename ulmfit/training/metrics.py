@@ -1,7 +1,7 @@
-"""Metrics of a language model, from sums over tokens: every token counts the same in any batch.
+"""Metrics from sums over tokens or documents: each counts the same in any batch.
 
 In: losses and hits of batches of any size. Out: one number for each name in METRICS. fastai
-weights by rows instead, so that a short last batch counts as much as a full one.
+weights by rows instead, so that a short last batch of tokens counts as much as a full one.
 """
 
 from __future__ import annotations
@@ -32,6 +32,31 @@ class TokenSums:
         )
 
 
+@dataclass(frozen=True)
+class DocumentSums:
+    """Sums over the documents seen so far."""
+
+    loss: float = 0.0
+    hits: int = 0
+    """Documents that were answered right; none where labels are numbers."""
+    documents: int = 0
+
+    def __add__(self, other: DocumentSums) -> DocumentSums:
+        return DocumentSums(
+            self.loss + other.loss, self.hits + other.hits, self.documents + other.documents
+        )
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What is known at the end of an epoch; NaN where it makes no sense."""
+
+    valid_loss: float
+    accuracy: float
+    perplexity: float = math.nan
+    bits_per_character: float = math.nan
+
+
 def loss(sums: TokenSums) -> float:
     """Average the negative log-likelihood over the tokens."""
     return sums.nll / sums.tokens if sums.tokens else math.nan
@@ -58,4 +83,9 @@ METRICS: dict[str, Callable[[TokenSums], float]] = {
     "accuracy": accuracy,
     "perplexity": perplexity,
     "bits_per_character": bits_per_character,
+}
+
+DOCUMENT_METRICS: dict[str, Callable[[DocumentSums], float]] = {
+    "loss": lambda sums: sums.loss / sums.documents if sums.documents else math.nan,
+    "accuracy": lambda sums: sums.hits / sums.documents if sums.documents else math.nan,
 }

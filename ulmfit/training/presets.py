@@ -1,4 +1,4 @@
-"""The published recipes of the language model's two stages as values of their configs, and their differences.
+"""The published recipes of the three stages as values of their configs, and their differences.
 
 What a source leaves open is taken from where the comment says. A field that is not named has the
 default of its config, which is the paper's value, or that of its authors' scripts.
@@ -11,7 +11,7 @@ from typing import Any
 
 from ulmfit.errors import UserError, nearest
 from ulmfit.models.arch import ArchConfig
-from ulmfit.training.config import FinetuneConfig, LMConfig, PretrainConfig
+from ulmfit.training.config import ClassifierConfig, FinetuneConfig, PretrainConfig, StageConfig
 
 # fastai 1: OneCycleScheduler rises for 0.3 of the steps and ends at 1 / (div * 1e4).
 _V1_CYCLE: dict[str, Any] = {
@@ -90,9 +90,46 @@ FINETUNE_PRESETS: dict[str, FinetuneConfig] = {
     ),
 }  # fmt: skip
 
+# What fastai 1 and 2 did alike in stage 3: halved dropouts, one cycle for each of four phases.
+_FASTAI_CLASSIFIER: dict[str, Any] = {
+    "schedule": "fastai", "bs": 128, "epochs": 2, "drop_mult": 0.5, "decoupled_wd": True, "clip": None,
+}  # fmt: skip
+
+CLASSIFIER_PRESETS: dict[str, ClassifierConfig] = {
+    # Howard & Ruder 2018, 3.3, 4.1 and 5. Not in the text, so from imdb_scripts/old/train_clas.py: wd, clip and max_len.
+    "paper": ClassifierConfig(),
+    # imdb_scripts/old/train_clas.py; its backward model takes half the rate.
+    "paper-code": ClassifierConfig(
+        schedule="paper_code", bs=32, epochs=50, div=8, div_final=8, rise=1 / 8, moms=(0.8, 0.8, 0.8)
+    ),
+    # fastai 1, examples/ULMFit.ipynb, the forward model.
+    "fastai-v1": ClassifierConfig(
+        seq_len=70, max_len=1400, lr=0.1, wd=0.1, rise=0.3, div_final=25e4, moms=(0.8, 0.7, 0.8), **_FASTAI_CLASSIFIER
+    ),
+    # fastbook, chapter 10, with fastai 2.8's defaults.
+    "fastbook": ClassifierConfig(
+        seq_len=72, max_len=1440, lr=2e-2, wd=0.01, eps=1e-5, moms=(0.8, 0.7, 0.8), **_FASTAI_CLASSIFIER
+    ),
+    # MultiFiT, configurations.py: slice(1e-2 / 2.6**4, 2e-2) over its six layer groups is a factor of 2.47.
+    "multifit": ClassifierConfig(
+        schedule="one_cycle", bs=18, seq_len=70, epochs=8, lr=2e-2, factor=round((2 * 2.6**4) ** (1 / 5), 4), wd=0.01,
+        decoupled_wd=True, clip=0.12, label_smoothing=0.1, drop_mult=0.5, rise=0.3, div_final=25e4, moms=(0.8, 0.7, 0.8),
+    ),
+    # Ours, from no publication: fastbook's, with smaller batches and so more steps.
+    "laptop": ClassifierConfig(
+        schedule="fastai", bs=32, seq_len=72, epochs=2, lr=2e-2, wd=0.01, decoupled_wd=True, clip=1.0, drop_mult=0.5,
+        eps=1e-5, moms=(0.8, 0.7, 0.8), max_len=720,
+    ),
+    # Ours: the demo and the tests.
+    "tiny": ClassifierConfig(
+        schedule="one_cycle", bs=16, seq_len=32, epochs=3, lr=1e-2, drop_mult=0.2, clip=1.0, max_len=320
+    ),
+}  # fmt: skip
+
 STAGE_PRESETS: dict[str, dict[str, Any]] = {
     "pretrain_lm": PRETRAIN_PRESETS,
     "finetune_lm": FINETUNE_PRESETS,
+    "train_classifier": CLASSIFIER_PRESETS,
 }
 
 
@@ -105,8 +142,8 @@ class Difference:
     b: object
 
 
-def stage_preset(stage: str, name: str) -> LMConfig:
-    """Look up the config of a stage, pretrain_lm or finetune_lm, in a preset."""
+def stage_preset(stage: str, name: str) -> StageConfig:
+    """Look up the config of a stage, such as pretrain_lm, in a preset."""
     presets = STAGE_PRESETS[stage]
     if name not in presets:
         raise UserError(f"no preset {name!r}: {nearest(name, presets)}")
@@ -133,7 +170,7 @@ def diff_table(a: str, b: str) -> str:
 
 def _flat(config: Any, prefix: str) -> dict[str, object]:
     """Name every value of a config by its path; what the schedule supplies counts as set."""
-    shape = config.shape() if isinstance(config, LMConfig) else None
+    shape = config.shape() if isinstance(config, StageConfig) else None
     values: dict[str, object] = {}
     for f in fields(config):
         value = getattr(config, f.name)

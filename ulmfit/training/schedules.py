@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from ulmfit.errors import UserError
@@ -50,6 +50,8 @@ class Phase:
     shape: Shape
     n_unfrozen: int | None = None
     """Layer groups that learn, counted from the top; None for all."""
+    only: int | None = None
+    """Of these, the single one that learns, counted from the top: 1 is the head; None for all (chain-thaw)."""
     factor: float = 1.0
     """Each group's rate is that of the group above divided by this, however many groups there are."""
     group_factors: tuple[float, ...] = ()
@@ -57,6 +59,8 @@ class Phase:
 
     def is_trainable(self, n_groups: int) -> tuple[bool, ...]:
         """Say of each layer group, bottom first, whether it learns."""
+        if self.only is not None:
+            return tuple(group == n_groups - self.only for group in range(n_groups))
         n_frozen = 0 if self.n_unfrozen is None else n_groups - self.n_unfrozen
         return tuple(group >= n_frozen for group in range(n_groups))
 
@@ -92,6 +96,8 @@ class Plan:
     factor: float = 1.0
     group_factors: tuple[float, ...] = ()
     shape: Shape | None = None
+    n_groups: int = 0
+    """Layer groups of the model, for schedules that unfreeze one after the other."""
 
 
 def slanted_triangular(t: int, n_steps: int, *, cut_frac: float = 0.1, ratio: float = 32) -> float:
@@ -157,17 +163,105 @@ def rates(phase: Phase, step: int, *, n_steps: int, n_groups: int) -> Rates:
 
 def frozen_then_all(plan: Plan, *, curve: str) -> tuple[Phase, ...]:
     """Train the top group alone for `frozen_epochs`, if any, then all groups; a curve for each."""
-    phase = partial(
-        Phase,
-        curve=curve,
-        shape=plan.shape or SHAPES[curve],
-        factor=plan.factor,
-        group_factors=plan.group_factors,
-    )
+    phase = _phase(plan, curve)
     frozen = phase(epochs=plan.frozen_epochs, lr=plan.frozen_lr, n_unfrozen=1)
     full = phase(epochs=plan.epochs, lr=plan.lr)
     return tuple(p for p in (frozen, full) if p.epochs)
 
+
+def _phase(plan: Plan, curve: str, *, discriminative: bool = True) -> Callable[..., Phase]:
+    """Fill in what all phases of a plan share."""
+    return partial(
+        Phase,
+        curve=curve,
+        shape=plan.shape or SHAPES[curve],
+        factor=plan.factor if discriminative else 1.0,
+        group_factors=plan.group_factors if discriminative else (),
+    )
+
+
+def all_at_once(plan: Plan, *, curve: str, discriminative: bool) -> tuple[Phase, ...]:
+    """Train everything from the first epoch on."""
+    phase = _phase(plan, curve, discriminative=discriminative)
+    return (phase(epochs=plan.epochs, lr=plan.lr),)
+
+
+def last_layer(plan: Plan, *, curve: str) -> tuple[Phase, ...]:
+    """Train the head alone."""
+    return (_phase(plan, curve)(epochs=plan.epochs, lr=plan.lr, n_unfrozen=1),)
+
+
+def gradual_unfreezing(plan: Plan, *, curve: str, discriminative: bool) -> tuple[Phase, ...]:
+    """Begin with the head and add a layer group an epoch; then `epochs` with all (paper, 3.3)."""
+    phase = _phase(plan, curve, discriminative=discriminative)
+    thawing = [phase(epochs=1, lr=plan.lr, n_unfrozen=n) for n in range(1, plan.n_groups)]
+    return (*thawing, phase(epochs=plan.epochs, lr=plan.lr))
+
+
+def chain_thaw(plan: Plan, *, curve: str) -> tuple[Phase, ...]:
+    """Train the head, then each group alone from the bottom up, then all (Felbo et al. 2017).
+
+    All but the head's own epoch take a tenth of the rate, as in the paper's comparison (5).
+    """
+    phase = _phase(plan, curve, discriminative=False)
+    low = plan.lr / 10
+    singles = [phase(epochs=1, lr=low, only=n) for n in range(plan.n_groups, 1, -1)]
+    return (phase(epochs=1, lr=plan.lr, only=1), *singles, phase(epochs=plan.epochs, lr=low))
+
+
+def authors_unfreezing(plan: Plan) -> tuple[Phase, ...]:
+    """Head, head and one group, everything: imdb_scripts/train_clas.py with use_clr=(8, 3), then (8, 8)."""
+    phase = _phase(plan, "clr")
+    third = replace(plan.shape or SHAPES["clr"], rise=1 / 3)
+    thawing = [phase(epochs=1, lr=plan.lr, n_unfrozen=n, shape=third) for n in (1, 2)]
+    return (*thawing, phase(epochs=plan.epochs, lr=plan.lr))
+
+
+def fastai_unfreezing(plan: Plan) -> tuple[Phase, ...]:
+    """One cycle each for head, two groups, three groups and all, at falling rates (fastai 1 and 2)."""
+    phase = _phase(plan, "one_cycle")
+    thawing = [
+        phase(epochs=1, lr=plan.lr * share, n_unfrozen=n)
+        for n, share in ((1, 1.0), (2, 1 / 2), (3, 1 / 4))
+    ]
+    return (*thawing, phase(epochs=plan.epochs, lr=plan.lr / 20))
+
+
+@dataclass(frozen=True)
+class ClassifierSchedule:
+    """A way to unfreeze, and the curve of its phases."""
+
+    curve: str
+    phases: Callable[[Plan], tuple[Phase, ...]]
+
+
+def _full(curve: str, *, discriminative: bool) -> ClassifierSchedule:
+    return ClassifierSchedule(
+        curve, partial(all_at_once, curve=curve, discriminative=discriminative)
+    )
+
+
+def _freez(curve: str, *, discriminative: bool) -> ClassifierSchedule:
+    return ClassifierSchedule(
+        curve, partial(gradual_unfreezing, curve=curve, discriminative=discriminative)
+    )
+
+
+# The schedules of a classifier; the first nine are rows of the paper's table 7, in its words.
+CLASSIFIER_SCHEDULES: dict[str, ClassifierSchedule] = {
+    "full": _full("flat", discriminative=False),
+    "full_discr": _full("flat", discriminative=True),
+    "last": ClassifierSchedule("flat", partial(last_layer, curve="flat")),
+    "chain_thaw": ClassifierSchedule("flat", partial(chain_thaw, curve="flat")),
+    "freez": _freez("flat", discriminative=False),
+    "freez_discr": _freez("flat", discriminative=True),
+    "freez_stlr": _freez("stlr", discriminative=False),
+    "freez_cos": _freez("cosine", discriminative=False),
+    "freez_discr_stlr": _freez("stlr", discriminative=True),
+    "paper_code": ClassifierSchedule("clr", authors_unfreezing),
+    "fastai": ClassifierSchedule("one_cycle", fastai_unfreezing),
+    "one_cycle": _full("one_cycle", discriminative=True),
+}
 
 # The schedules of a language model: a function Plan -> phases each.
 SCHEDULES: dict[str, Callable[[Plan], tuple[Phase, ...]]] = {

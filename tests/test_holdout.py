@@ -1,0 +1,99 @@
+"""Which documents a language model learns from: laws over random corpora, by plain sets."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ulmfit.errors import UserError
+from ulmfit.text.holdout import Rows, lm_rows
+
+SPLITS = ("train", "valid", "test", "unsup")
+
+
+@dataclass(frozen=True)
+class FakeCorpus:
+    split: list[str]
+    lengths: list[int]
+
+    @property
+    def offsets(self) -> np.ndarray:
+        return np.concatenate([[0], np.cumsum(self.lengths, dtype=np.int64)])
+
+    def rows(self, split: str) -> np.ndarray:
+        return np.flatnonzero(np.array(self.split) == split)
+
+    def with_text(self, *splits: str) -> set[int]:
+        return {i for i, s in enumerate(self.split) if s in splits and self.lengths[i]}
+
+
+def corpus(**counts: int) -> FakeCorpus:
+    split = [name for name, n in counts.items() for _ in range(n)]
+    return FakeCorpus(split, [3] * len(split))
+
+
+documents = st.lists(st.tuples(st.sampled_from(SPLITS), st.integers(0, 3)), min_size=1, max_size=60)
+
+
+@given(documents, st.floats(0.01, 0.99), st.booleans(), st.integers(0, 2**40))
+def test_every_document_with_text_is_used_once(documents, share, transductive, seed) -> None:
+    corpus = FakeCorpus(*map(list, zip(*documents)))
+    learnt = corpus.with_text("train", "unsup", *(("test",) if transductive else ()))
+    measured = corpus.with_text("valid")
+    if len(learnt) < (1 if measured else 2):
+        with pytest.raises(UserError, match="with text"):
+            lm_rows(corpus, share=share, seed=seed, transductive=transductive)
+        return
+    rows = lm_rows(corpus, share=share, seed=seed, transductive=transductive)
+    train, valid = rows.train.tolist(), rows.valid.tolist()
+    assert train == sorted(set(train)) and valid == sorted(set(valid))
+    if measured:
+        assert (set(train), set(valid)) == (learnt, measured)
+    else:
+        assert set(train) | set(valid) == learnt and not set(train) & set(valid)
+        assert train and valid
+        assert abs(len(valid) - share * len(learnt)) <= 1
+
+
+def held_out(seed: int, n: int = 1_000) -> Rows:
+    return lm_rows(corpus(train=n), share=0.1, seed=seed)
+
+
+def test_the_seed_decides() -> None:
+    assert held_out(3).valid.tolist() == held_out(3).valid.tolist()
+    assert held_out(3).valid.tolist() != held_out(4).valid.tolist()
+
+
+def test_the_draw_is_even_and_not_that_of_an_epoch() -> None:
+    drawn = np.concatenate([held_out(seed).valid for seed in range(100)])
+    counts = np.bincount(drawn // 100, minlength=10)  # of 10,000 in ten equal stretches
+    assert ((counts - 1_000) ** 2 / 1_000).sum() < 33.7  # chi-squared, 9 degrees, p = 0.0001
+    epoch = np.random.default_rng([0, 0]).permutation(1_000)[:100]
+    assert sorted(epoch.tolist()) != held_out(0).valid.tolist()
+
+
+def test_the_notice_says_what_is_held_out() -> None:
+    assert held_out(0, n=25_000).notice == "10% of the documents (2,500) are held out to measure on"
+    rows = lm_rows(corpus(train=3, valid=1), share=0.1, seed=0)
+    assert rows.notice == "measured on the valid split (1 document)"
+
+
+def test_documents_of_the_test_split_stay_out_unless_asked_for() -> None:
+    some = corpus(train=5, test=4, unsup=3)
+    clean, transductive = (lm_rows(some, share=0.2, seed=0, transductive=t) for t in (False, True))
+    assert not set(some.rows("test")) & {*clean.train, *clean.valid}
+    assert set(some.rows("test")) <= {*transductive.train, *transductive.valid}
+
+
+def test_too_few_documents_and_wrong_shares_are_named() -> None:
+    with pytest.raises(UserError, match=r"train, unsup have 1 document with text.*at least 2 doc"):
+        lm_rows(corpus(train=1, test=9), share=0.1, seed=0)
+    with pytest.raises(UserError, match=r"have 0 documents with text.*at least 1 document:"):
+        lm_rows(corpus(valid=3), share=0.1, seed=0)
+    for share in (0.0, 1.0, -1.0, float("nan")):
+        with pytest.raises(UserError, match="--valid-share is"):
+            lm_rows(corpus(train=9), share=share, seed=0)

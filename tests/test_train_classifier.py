@@ -1,0 +1,383 @@
+"""Stage 3 as a user runs it, on the embedded corpus: what it learns, what it writes, how it resumes, what it refuses."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Generator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from tiny_lm import write_tiny_lm
+from torch import nn
+from torch.nn import functional as F
+
+import ulmfit
+from ulmfit.errors import UserError
+from ulmfit.models.classifier import Classifier as Module
+from ulmfit.models.threads import one_thread
+from ulmfit.text.corpus import Corpus
+from ulmfit.training.classifier_learner import (
+    classifier_learner,
+    label_weights,
+    text_classifier_learner,
+)
+from ulmfit.training.config import ClassifierConfig, FinetuneConfig
+from ulmfit.training.losses import DocumentLoss
+from ulmfit.training.schedules import CLASSIFIER_SCHEDULES
+
+CONFIG = ClassifierConfig(
+    bs=8, seq_len=16, epochs=2, lr=1e-2, schedule="one_cycle", drop_mult=0.2, max_len=64, clip=1.0, valid_share=0.2
+)  # fmt: skip
+# The language models of these tests are noise, so what shall be learnt is learnt from scratch.
+LEARNING = replace(CONFIG, epochs=20, lr=2e-2, factor=1.0, from_scratch=True, drop_mult=0.0)
+MOODS = {"pos": "wonderful superb lovely", "neg": "dreadful boring awful"}
+
+
+def silent(_: object) -> None:
+    """Listen to a stage without a word."""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def calm() -> Generator[None, None, None]:
+    """Tiny products on two threads of a busy machine mostly wait for each other."""
+    with one_thread():
+        yield
+
+
+def rows(n: int, seed: int = 0) -> pd.DataFrame:
+    """Reviews of a few filler words and one that tells the mood, somewhere."""
+    draw = np.random.default_rng(seed)
+    fillers, found = [f"word{i}" for i in range(30)], []
+    for i in range(n):
+        label = ("pos", "neg")[i % 2]
+        words = list(draw.choice(fillers, draw.integers(5, 40)))
+        words.insert(int(draw.integers(len(words))), draw.choice(MOODS[label].split()))
+        found.append({"text": " ".join(words), "label": label, "split": "train"})
+    return pd.DataFrame(found)
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
+    frame = rows(160)
+    frame.loc[150:, "split"] = "test"
+    out = tmp_path_factory.mktemp("stage3") / "corpus"
+    return ulmfit.prepare(frame, out, split="split", config=ulmfit.TextConfig(min_freq=1))
+
+
+@pytest.fixture(scope="module")
+def lm(corpus: Corpus, tmp_path_factory: pytest.TempPathFactory) -> ulmfit.LanguageModel:
+    folder = tmp_path_factory.mktemp("stage2") / "lm"
+    write_tiny_lm(folder, corpus)
+    return ulmfit.LanguageModel.load(folder)
+
+
+@pytest.fixture(scope="module")
+def trained(
+    lm: ulmfit.LanguageModel, corpus: Corpus, tmp_path_factory: pytest.TempPathFactory
+) -> ulmfit.Classifier:
+    out = tmp_path_factory.mktemp("stage3") / "classifier"
+    return ulmfit.train_classifier(lm, corpus, out, config=LEARNING, progress=silent)
+
+
+def test_it_learns_what_there_is_to_learn(trained: ulmfit.Classifier) -> None:
+    unseen = rows(60, seed=5)
+    found = trained.predict(unseen["text"].tolist())
+    assert (found == unseen["label"].to_numpy()).mean() > 0.85
+
+
+def test_the_folder_is_whole(
+    trained: ulmfit.Classifier, lm: ulmfit.LanguageModel, corpus: Corpus
+) -> None:
+    names = {path.name for path in trained.folder.iterdir()}
+    assert names >= {
+        "manifest.json",
+        "labels.json",
+        "history.csv",
+        "steps.csv",
+        "history.png",
+        "README.md",
+    }
+    made = trained.manifest.provenance
+    assert made.parent == lm.parts.fingerprint
+    history = list(csv.DictReader((trained.folder / "history.csv").open()))
+    assert made.metrics["valid_accuracy"] == float(history[-1]["accuracy"])
+    assert trained.labels == corpus.label_names
+
+
+def test_the_temperature_is_that_of_the_held_out_documents(
+    trained: ulmfit.Classifier, lm: ulmfit.LanguageModel, corpus: Corpus
+) -> None:
+    """No other temperature gives the documents held out a better likelihood."""
+    learn = classifier_learner(corpus, lm.parts, config=replace(CONFIG, direction="forward"))
+    held_out = learn.rows.valid
+    logits = trained.logits([corpus[row] for row in held_out.tolist()], "forward")
+    truth = torch.from_numpy(corpus.labels[held_out]).long()
+
+    def loss(temperature: float) -> float:
+        return F.cross_entropy(torch.from_numpy(logits) / temperature, truth).item()
+
+    best = loss(trained.temperature)
+    for temperature in (0.051, 0.2, 0.7, 0.95, 1.05, 1.4, 4.0):
+        assert best <= loss(trained.temperature * temperature) + 1e-6 or trained.temperature < 0.06
+
+
+def test_the_test_split_is_never_read(lm: ulmfit.LanguageModel, corpus: Corpus) -> None:
+    learn = text_classifier_learner(corpus, lm, config=CONFIG)
+    test = set(corpus.rows("test").tolist())
+    assert not test & set(learn.rows.train.tolist()) and not test & set(learn.rows.valid.tolist())
+    seen = learn.dls.train.dataset.rows
+    assert not test & set(np.asarray(seen).tolist())
+
+
+def test_an_epoch_is_that_of_a_plain_loop(lm: ulmfit.LanguageModel, corpus: Corpus) -> None:
+    """Forward, cross entropy, penalties, clipping, Adam: nothing else happens."""
+    from ulmfit.models.regularisation import activation_reg, temporal_reg
+
+    config = replace(
+        CONFIG,
+        epochs=1,
+        schedule="full",
+        lr=2e-3,
+        drop_mult=0.0,
+        head_p=0.0,
+        wd=0.0,
+        precision="fp32",
+        clip=0.5,
+    )
+    learn = text_classifier_learner(corpus, lm, config=config)
+    learn.remove_cbs([cb for cb in learn.cbs if cb.name == "progress"])
+    model = Module(learn.model.arch, len(corpus.vocab), precision="fp32")
+    model.load_state_dict(learn.model.state_dict())
+    optimiser = torch.optim.Adam(model.parameters(), 2e-3, betas=(0.7, 0.99), eps=1e-8)
+    model.train()
+    for ids, lengths, labels in list(learn.dls.train):
+        output = model(ids, lengths)
+        loss = F.cross_entropy(output.logits, labels)
+        loss = loss + 2 * activation_reg(output.dropped, lengths=output.lengths)
+        loss = loss + temporal_reg(output.raw, lengths=output.lengths)
+        optimiser.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(model.parameters(), 0.5)
+        optimiser.step()
+    learn.dls.train.epoch = 0
+    with learn.no_logging():
+        learn.fit_phases()
+    for ours, theirs in zip(learn.model.parameters(), model.parameters()):
+        assert (ours - theirs).abs().max() <= 1e-5
+
+
+@pytest.mark.parametrize("schedule", CLASSIFIER_SCHEDULES)
+def test_exactly_the_unfrozen_groups_move(
+    lm: ulmfit.LanguageModel, corpus: Corpus, schedule: str
+) -> None:
+    """After every epoch: the parameters that changed are those of the groups that the phase names."""
+    config = replace(CONFIG, schedule=schedule, epochs=1, n_labels=24, wd=0.0, lr=0.05, clip=None)
+    learn = text_classifier_learner(corpus, lm, config=config)
+    learn.remove_cbs([cb for cb in learn.cbs if cb.name == "progress"])
+    groups = learn.model.layer_groups()
+    n = len(groups)
+    assert n == 4
+    phases = [phase for phase in learn.phases() for _ in range(phase.epochs)]
+    seen = []
+
+    def snapshot() -> list[list[torch.Tensor]]:
+        return [[p.detach().clone() for p in group] for group in groups]
+
+    class Watch(type(learn.cbs[0])):
+        name, order, run_valid = "watch", 90, True
+
+        def before_epoch(self) -> None:
+            self.before = snapshot()
+
+        def after_epoch(self) -> None:
+            moved = [
+                any(not torch.equal(a, b) for a, b in zip(old, new))
+                for old, new in zip(self.before, snapshot())
+            ]
+            seen.append(tuple(moved))
+
+    learn.add_cb(Watch())
+    with learn.no_logging():
+        learn.fit_phases()
+    assert seen == [phase.is_trainable(n) for phase in phases]
+
+
+class Killed(BaseException):
+    """As sudden as a kill, in the same process."""
+
+
+@pytest.mark.parametrize("when", [5, 14])
+def test_an_interrupted_run_ends_with_the_same_bits(
+    lm: ulmfit.LanguageModel,
+    corpus: Corpus,
+    tmp_path: Path,
+    when: int,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("ulmfit.training.resume.MINUTES", 0.0)
+    config = replace(CONFIG, schedule="freez_discr_stlr", epochs=1, n_labels=40, drop_mult=1.0)
+    whole = ulmfit.train_classifier(lm, corpus, tmp_path / "whole", config=config, progress=silent)
+    seen = 0
+
+    def die(_: object) -> None:
+        nonlocal seen
+        seen += 1
+        if seen == when:
+            raise Killed
+
+    with pytest.raises(Killed):
+        ulmfit.train_classifier(lm, corpus, tmp_path / "cut", config=config, progress=die)
+    torch.manual_seed(99)
+    resumed = ulmfit.train_classifier(lm, corpus, tmp_path / "cut", config=config, progress=silent)
+    for name, tensor in whole.parts.weights["forward"].items():
+        assert torch.equal(tensor, resumed.parts.weights["forward"][name]), name
+    assert whole.temperature == resumed.temperature
+
+
+def test_both_directions_make_one_classifier(corpus: Corpus, tmp_path: Path) -> None:
+    from ulmfit.models.pair import save_language_model_pair
+
+    for direction in ("forward", "backward"):
+        write_tiny_lm(tmp_path / direction, corpus, direction=direction)
+    settings = {"stage": "a test"}
+    save_language_model_pair(
+        tmp_path / "pair",
+        forward=tmp_path / "forward",
+        backward=tmp_path / "backward",
+        settings=settings,
+    )
+    config = replace(CONFIG, n_labels=60)
+    clf = ulmfit.train_classifier(
+        tmp_path / "pair", corpus, tmp_path / "both", config=config, progress=silent
+    )
+    assert clf.directions == ("forward", "backward")
+    texts = rows(6, seed=9)["text"].tolist()
+    each = [clf.logits(clf.encode(texts), d) for d in clf.directions]
+    probabilities = np.mean(
+        [F.softmax(torch.from_numpy(x).double(), 1).numpy() for x in each], axis=0
+    )
+    tempered = F.softmax(torch.from_numpy(np.log(probabilities)) / clf.temperature, 1).numpy()
+    assert np.abs(clf.predict_proba(texts) - tempered).max() < 1e-6
+    assert {"valid_loss_forward", "valid_accuracy_backward", "valid_accuracy"} <= set(
+        clf.manifest.provenance.metrics
+    )
+    again = ulmfit.train_classifier(
+        tmp_path / "pair", corpus, tmp_path / "both", config=config, progress=silent
+    )
+    assert again.parts.fingerprint == clf.parts.fingerprint
+
+
+def test_another_vocabulary_is_refused(corpus: Corpus, demo_corpus: Corpus, tmp_path: Path) -> None:
+    write_tiny_lm(tmp_path / "lm", demo_corpus)
+    with pytest.raises(UserError, match="finetune-lm"):
+        ulmfit.train_classifier(
+            tmp_path / "lm", corpus, tmp_path / "clf", config=CONFIG, progress=silent
+        )
+    assert not (tmp_path / "clf").exists()
+
+
+def test_a_corpus_without_labels_is_refused(
+    lm: ulmfit.LanguageModel, corpus: Corpus, tmp_path: Path
+) -> None:
+    bare = ulmfit.prepare(
+        rows(20)["text"].tolist(), tmp_path / "corpus", config=ulmfit.TextConfig(min_freq=1)
+    )
+    write_tiny_lm(tmp_path / "lm", bare)
+    with pytest.raises(UserError, match="no labels"):
+        ulmfit.train_classifier(
+            tmp_path / "lm", bare, tmp_path / "clf", config=CONFIG, progress=silent
+        )
+
+
+def test_from_scratch_takes_sizes_and_vocabulary_only(
+    lm: ulmfit.LanguageModel, corpus: Corpus
+) -> None:
+    config = replace(CONFIG, from_scratch=True)
+    learn = text_classifier_learner(corpus, lm, config=config)
+    assert (
+        learn.model.encoder.embedding.weight.shape
+        == lm.parts.weights["encoder.embedding.weight"].shape
+    )
+    assert not torch.equal(
+        learn.model.encoder.embedding.weight, lm.parts.weights["encoder.embedding.weight"]
+    )
+
+
+# ------------------------------------------------------------------ the loss
+
+
+class Output:
+    def __init__(self, logits: torch.Tensor) -> None:
+        self.logits = logits
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_weights_and_smoothing_are_those_of_a_plain_loop(smoothing: float, weighted: bool) -> None:
+    draw = torch.Generator().manual_seed(0)
+    logits = torch.randn(7, 3, generator=draw, requires_grad=True)
+    labels = torch.tensor([0, 1, 2, 2, 2, 1, 2])
+    weights = torch.tensor([3.0, 1.5, 0.5]) if weighted else None
+    total, norm = 0.0, 0.0
+    for row, label in zip(logits.log_softmax(1), labels.tolist()):
+        truth = [smoothing / 3 + (1 - smoothing) * (k == label) for k in range(3)]
+        weight = 1.0 if weights is None else weights[label].item()
+        total = total - weight * sum(t * row[k] for k, t in enumerate(truth))
+        norm += weight
+    loss = DocumentLoss("category", smoothing=smoothing, weights=weights)(Output(logits), labels)
+    assert torch.allclose(loss, total / norm, atol=1e-6)
+
+
+def test_several_labels_and_numbers_have_their_own_losses() -> None:
+    logits, labels = torch.randn(5, 3), torch.randint(2, (5, 3)).float()
+    found = DocumentLoss("multi")(Output(logits), labels)
+    assert torch.allclose(found, F.binary_cross_entropy_with_logits(logits, labels))
+    values, truth = torch.randn(5, 1), torch.randn(5)
+    assert torch.allclose(
+        DocumentLoss("number")(Output(values), truth), F.mse_loss(values[:, 0], truth)
+    )
+
+
+def test_balanced_weights_give_every_label_the_same_say(
+    corpus: Corpus, lm: ulmfit.LanguageModel
+) -> None:
+    learn = text_classifier_learner(corpus, lm, config=replace(CONFIG, class_weight="balanced"))
+    weights = label_weights(corpus, learn.rows)
+    counts = np.bincount(corpus.labels[learn.rows.train], minlength=2)
+    assert weights.numpy() * counts == pytest.approx([counts.sum() / 2] * 2)
+
+
+@pytest.mark.parametrize("kind", ["multi", "number"])
+def test_other_kinds_of_labels_train(kind: str, tmp_path: Path) -> None:
+    frame = rows(60)
+    if kind == "multi":
+        frame["label"] = np.where(frame["label"] == "pos", "good;loud", "quiet")
+        config = ulmfit.TextConfig(min_freq=1, label_delim=";")
+    else:
+        frame["label"] = np.where(frame["label"] == "pos", 1.5, -1.5)
+        config = ulmfit.TextConfig(min_freq=1, label_kind="number")
+    corpus = ulmfit.prepare(frame, tmp_path / "corpus", split="split", config=config)
+    write_tiny_lm(tmp_path / "lm", corpus)
+    clf = ulmfit.train_classifier(
+        tmp_path / "lm", corpus, tmp_path / "clf", config=LEARNING, progress=silent
+    )
+    found = clf.predict_proba(frame["text"].tolist())
+    if kind == "multi":
+        assert clf.labels == ("good", "loud", "quiet")
+        truth = frame["label"].str.contains("good").to_numpy()
+        assert ((found[:, 0] > 0.5) == truth).mean() > 0.7
+    else:
+        assert np.corrcoef(found[:, 0], frame["label"])[0, 1] > 0.5
+
+
+def test_a_fine_tuned_model_of_the_same_corpus_fits(
+    lm: ulmfit.LanguageModel, corpus: Corpus, tmp_path: Path
+) -> None:
+    config = FinetuneConfig(bs=4, seq_len=16, epochs=1, schedule="one_cycle")
+    tuned = ulmfit.finetune_lm(lm, corpus, tmp_path / "tuned", config=config, progress=silent)
+    clf = ulmfit.train_classifier(tuned, corpus, tmp_path / "clf", config=CONFIG, progress=silent)
+    assert clf.manifest.provenance.parent == tuned.parts.fingerprint

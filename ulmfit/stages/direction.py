@@ -1,0 +1,181 @@
+"""One direction of a language model, from what it begins with to its folder; and both as one folder."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from io import BytesIO
+from pathlib import Path
+
+from ulmfit.errors import UserError, nearest
+from ulmfit.files import MANIFEST, read_json
+from ulmfit.history import STEPS, EpochRow, TrainingProgress, plot_history, steps_csv
+from ulmfit.inference.language_model import LanguageModel, load_pretrained
+from ulmfit.inference.pair import LanguageModelPair
+from ulmfit.models.artefact import LanguageModelParts, TextPipeline, save_language_model
+from ulmfit.models.manifest import Provenance
+from ulmfit.models.pair import KIND as PAIR
+from ulmfit.models.pair import save_language_model_pair
+from ulmfit.models.pretrained import PRETRAINED
+from ulmfit.text.corpus import Corpus
+from ulmfit.training.distributed import joined, wait, world
+from ulmfit.training.fit import Trained, measure, train
+from ulmfit.training.journal import Listener
+from ulmfit.training.lm_learner import LMConfig, LMLearner, lm_learner, start
+from ulmfit.training.run import open_run
+
+
+@dataclass(frozen=True)
+class Session:
+    """How a stage is run, which changes nothing of what comes out."""
+
+    stage: str
+    listener: Listener | None
+    restart: bool
+    max_minutes: float | None
+
+    def say(self, notice: str | None, direction: str) -> None:
+        """Pass a notice on to the listener."""
+        if notice and self.listener and world().is_first:
+            self.listener(TrainingProgress.saying(notice, stage=self.stage, direction=direction))
+
+
+Source = LanguageModel | LanguageModelPair
+
+
+def open_lm(lm: Source | str | Path) -> Source:
+    """Open a language model or a pair by its folder, or fetch a published one by its name."""
+    if isinstance(lm, Source):
+        return lm
+    manifest = Path(lm) / MANIFEST
+    if not manifest.exists() and str(lm) in PRETRAINED:
+        return load_pretrained(str(lm))
+    if not Path(lm).is_dir():
+        raise UserError(
+            f"{lm} is neither the folder of a language model nor a published one: {nearest(str(lm), PRETRAINED)}"
+        )
+    is_pair = manifest.exists() and read_json(manifest).get("kind") == PAIR
+    return LanguageModelPair.load(lm) if is_pair else LanguageModel.load(lm)
+
+
+def resolve_direction(lm: Source, asked: str) -> str:
+    """Find out in which direction to train."""
+    has = "both" if isinstance(lm, LanguageModelPair) else lm.direction
+    if asked in ("auto", has) or has == "both":
+        return has if asked == "auto" else asked
+    raise UserError(
+        f"--direction is {asked} and {lm.folder} is a {has} language model: leave the flag out, or "
+        f"give a model pretrained with --direction {asked}"
+    )
+
+
+def train_direction(
+    corpus: Corpus,
+    lm: LanguageModelParts | None,
+    out: Path,
+    *,
+    config: LMConfig,
+    session: Session,
+) -> LanguageModel:
+    """Train one direction from random weights or those of `lm`, and write its folder."""
+    settings = {
+        "stage": session.stage,
+        "corpus": corpus.fingerprint,
+        "parent": lm.fingerprint if lm else "",
+        "config": asdict(config),
+    }
+    with joined(), open_run(out, settings=settings, restart=session.restart) as run:
+        if run.is_finished:
+            return LanguageModel.load(out)
+        begin = start(corpus, lm, config=config)
+        learn = lm_learner(corpus, begin, config=config)
+        for notice in (learn.rows.notice, *(loader.dataset.notice for loader in learn.dls)):
+            session.say(notice, config.direction)
+        metrics, notes = {}, [learn.rows.notice]
+        if lm is not None:
+            notes += [f"transplant: {begin.report}"]
+            metrics["valid_loss_before"] = measure(learn).valid_loss
+        trained = train(
+            learn,
+            run,
+            stage=session.stage,
+            listener=session.listener,
+            max_minutes=session.max_minutes,
+        )
+        if world().is_first:
+            provenance = Provenance(
+                origin=_origin(session.stage, corpus, lm),
+                direction=config.direction,
+                seed=config.seed,
+                protocol=config.protocol,
+                metrics=metrics | _metrics(trained.best),
+                config=settings,
+                parent=settings["parent"] or corpus.fingerprint,
+                notes=tuple(notes),
+            )
+            _write(out, learn, trained, provenance)
+        wait()
+    return LanguageModel.load(out)
+
+
+def both(
+    train: Callable[[str, Path], LanguageModel],
+    out: str | Path,
+    *,
+    corpus: Corpus,
+    parent: str,
+    config: LMConfig,
+    session: Session,
+) -> LanguageModelPair:
+    """Train one direction after the other, and put them into one folder."""
+    settings = {
+        "stage": session.stage,
+        "corpus": corpus.fingerprint,
+        "parent": parent,
+        "config": asdict(config),
+    }
+    with joined(), open_run(out, settings=settings, restart=session.restart) as run:
+        if not run.is_finished:
+            folders = {name: run.folder / name for name in ("forward", "backward")}
+            for direction, folder in folders.items():
+                train(direction, folder)
+            if world().is_first:
+                save_language_model_pair(out, **folders, settings=settings)
+            wait()
+    return LanguageModelPair.load(out)
+
+
+def _write(out: Path, learn: LMLearner, trained: Trained, provenance: Provenance) -> None:
+    """Write the folder: weights, the pipeline to the text, and how it was learnt."""
+    save_language_model(
+        out,
+        learn.model.state_dict(),
+        arch=learn.model.arch,
+        vocab=learn.corpus.vocab,
+        text=TextPipeline.of(learn.corpus),
+        provenance=provenance,
+        history=[asdict(row) for row in trained.epochs],
+        files=history_files(trained, title=str(out)),
+    )
+
+
+def history_files(trained: Trained, *, title: str) -> dict[str, bytes]:
+    """Draw what a training's folder shows of how it was learnt."""
+    figure, picture = plot_history(trained.epochs, trained.steps, title=title), BytesIO()
+    figure.savefig(picture, format="png", dpi=120)
+    return {"history.png": picture.getvalue(), STEPS: steps_csv(trained.steps).encode()}
+
+
+def _metrics(row: EpochRow) -> dict[str, float]:
+    """Take from an epoch what is said about the model; a figure that nobody could measure is left out."""
+    names = ("valid_loss", "accuracy", "perplexity", "bits_per_character")
+    found = {name: getattr(row, name) for name in names}
+    return {name: value for name, value in found.items() if math.isfinite(value)}
+
+
+def _origin(stage: str, corpus: Corpus, lm: LanguageModelParts | None) -> str:
+    """Say in words where the weights come from."""
+    if lm is None:
+        return f"{stage} on {corpus.manifest.name}"
+    return f"{stage} on {corpus.manifest.name}, from {lm.manifest.provenance.origin}"

@@ -1,0 +1,206 @@
+"""Stage 3: the encoder of the fine-tuned language model becomes a classifier (Howard & Ruder 2018, 3.3).
+
+Its layer groups unfreeze one after the other, each lower one at a lower rate; in the end validation
+documents say how sure its answers may sound. The test split is never read.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import numpy as np
+
+from ulmfit.inference.answers import log_probabilities
+from ulmfit.inference.classifier import Classifier
+from ulmfit.inference.language_model import LanguageModel
+from ulmfit.inference.pair import LanguageModelPair
+from ulmfit.models.artefact import LanguageModelParts
+from ulmfit.models.classifier_artefact import join_classifiers, save_classifier
+from ulmfit.models.label_set import LabelSet
+from ulmfit.models.manifest import Provenance
+from ulmfit.models.parts import TextPipeline
+from ulmfit.stages.direction import Session, Source, history_files, open_lm, resolve_direction
+from ulmfit.text.corpus import Corpus
+from ulmfit.text.holdout import Rows, labelled_rows
+from ulmfit.training.classifier_learner import ClassifierLearner, classifier_learner
+from ulmfit.training.config import ClassifierConfig
+from ulmfit.training.fit import Trained, train
+from ulmfit.training.journal import Listener
+from ulmfit.training.run import Run, Settings, open_run
+from ulmfit.training.temperature import best_temperature
+
+
+def train_classifier(
+    lm: Source | str | Path,
+    corpus: Corpus | str | Path,
+    out: str | Path,
+    *,
+    config: ClassifierConfig | None = None,
+    progress: Listener | None = None,
+    restart: bool = False,
+    max_minutes: float | None = None,
+) -> Classifier:
+    """Train a classifier on the labels of a corpus, from a language model that knows its vocabulary.
+
+    A pair of language models makes one classifier that averages two. The same call again goes on
+    where it was interrupted, or returns what is finished.
+    """
+    config = config or ClassifierConfig()
+    session = Session("train_classifier", progress, restart=restart, max_minutes=max_minutes)
+    lm = open_lm(lm)
+    corpus = corpus if isinstance(corpus, Corpus) else Corpus.load(corpus)
+    direction = resolve_direction(lm, config.direction)
+    if direction == "both" and isinstance(lm, LanguageModelPair):
+        own = replace(config, direction="both")
+        return _both(lm, corpus, Path(out), config=own, session=session)
+    source = getattr(lm, direction) if isinstance(lm, LanguageModelPair) else lm
+    own = replace(config, direction=direction)
+    return _one(source, corpus, Path(out), config=own, session=session)
+
+
+def _one(
+    lm: LanguageModel, corpus: Corpus, out: Path, *, config: ClassifierConfig, session: Session
+) -> Classifier:
+    """Train one direction."""
+    settings = _settings(corpus, lm.parts.fingerprint, config)
+    with open_run(out, settings=settings, restart=session.restart) as run:
+        if not run.is_finished:
+            learn = classifier_learner(corpus, lm.parts, config=config)
+            session.say(learn.rows.notice, config.direction)
+            trained = train(
+                learn,
+                run,
+                stage=session.stage,
+                listener=session.listener,
+                max_minutes=session.max_minutes,
+            )
+            _write(run, learn, trained, lm.parts, config)
+    return Classifier.load(out)
+
+
+def _both(
+    pair: LanguageModelPair,
+    corpus: Corpus,
+    out: Path,
+    *,
+    config: ClassifierConfig,
+    session: Session,
+) -> Classifier:
+    """Train one direction after the other, and join them to one classifier."""
+    settings = _settings(corpus, pair.fingerprint, config)
+    with open_run(out, settings=settings, restart=session.restart) as run:
+        if not run.is_finished:
+            forward, backward = (
+                _one(
+                    lm,
+                    corpus,
+                    run.folder / lm.direction,
+                    config=replace(config, direction=lm.direction),
+                    session=session,
+                )
+                for lm in pair
+            )
+            _join(run, corpus, forward, backward, config)
+    return Classifier.load(out)
+
+
+def _write(
+    run: Run,
+    learn: ClassifierLearner,
+    trained: Trained,
+    lm: LanguageModelParts,
+    config: ClassifierConfig,
+) -> None:
+    """Write the folder of one direction."""
+    corpus = learn.corpus
+    labels = LabelSet.of(corpus)
+    logits, truth = learn.valid_logits()
+    metrics = {"valid_loss": trained.best.valid_loss}
+    if labels.kind != "number":
+        metrics["valid_accuracy"] = trained.best.accuracy
+        temperature = _temperature(log_probabilities(logits[None], labels), truth, labels)
+        labels = labels.tempered(temperature)
+    save_classifier(
+        run.out,
+        {config.direction: learn.model.state_dict()},
+        arch=learn.model.arch,
+        vocab=corpus.vocab,
+        text=TextPipeline.of(corpus),
+        labels=labels,
+        provenance=_provenance(run.settings, corpus, lm.fingerprint, config, metrics, learn.rows),
+        history=[asdict(row) for row in trained.epochs],
+        files=history_files(trained, title=str(run.out)),
+    )
+
+
+def _join(
+    run: Run, corpus: Corpus, forward: Classifier, backward: Classifier, config: ClassifierConfig
+) -> None:
+    """Write the folder of both directions, with the temperature of their average."""
+    labels = LabelSet.of(corpus)
+    rows = labelled_rows(
+        corpus, share=config.valid_share, seed=config.seed, n_labels=config.n_labels
+    )
+    metrics = {
+        f"{name}_{one.directions[0]}": value
+        for one in (forward, backward)
+        for name, value in one.manifest.provenance.metrics.items()
+    }
+    temperature = 1.0
+    if labels.kind != "number" and corpus.labels is not None:
+        documents = [corpus[row] for row in rows.valid.tolist()]
+        logits = np.stack([one.logits(documents, one.directions[0]) for one in (forward, backward)])
+        found, truth = log_probabilities(logits, labels), corpus.labels[rows.valid]
+        temperature = _temperature(found, truth, labels)
+        if labels.kind == "category":
+            metrics["valid_accuracy"] = float((found.argmax(1) == truth).mean())
+    parent = str(run.settings["parent"])
+    join_classifiers(
+        run.out,
+        forward=forward.parts,
+        backward=backward.parts,
+        provenance=_provenance(run.settings, corpus, parent, config, metrics, rows),
+        temperature=temperature,
+        files={
+            f"{name}-{one.directions[0]}.{kind}": (one.folder / f"{name}.{kind}").read_bytes()
+            for one in (forward, backward)
+            for name, kind in (("history", "csv"), ("steps", "csv"), ("history", "png"))
+        },
+    )
+
+
+def _temperature(log_probabilities: np.ndarray, truth: np.ndarray, labels: LabelSet) -> float:
+    """Fit the temperature on answers whose exponentials sum to one in the last axis."""
+    n_answers = log_probabilities.shape[-1]  # for many labels: each holds or not
+    flat = log_probabilities.reshape(-1, n_answers)
+    return best_temperature(flat, truth.reshape(-1).astype(np.int64))
+
+
+def _settings(corpus: Corpus, parent: str, config: ClassifierConfig) -> Settings:
+    return {
+        "stage": "train_classifier",
+        "corpus": corpus.fingerprint,
+        "parent": parent,
+        "config": asdict(config),
+    }
+
+
+def _provenance(
+    settings: Settings,
+    corpus: Corpus,
+    parent: str,
+    config: ClassifierConfig,
+    metrics: dict[str, float],
+    rows: Rows,
+) -> Provenance:
+    return Provenance(
+        origin=f"train_classifier on {corpus.manifest.name}",
+        direction=config.direction,
+        seed=config.seed,
+        protocol=config.protocol,
+        metrics=metrics,
+        config=settings,
+        parent=parent,
+        notes=(f"{len(rows.train):,} labelled documents; {rows.notice}",),
+    )

@@ -1,0 +1,139 @@
+"""Which documents a model learns from, and which it is measured on.
+
+In: a corpus with whatever splits it has. Out: two disjoint sets of documents. A language model takes all text but
+that of the test split, unless the protocol is transductive; a classifier takes what has a label.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ulmfit.config import require
+from ulmfit.errors import UserError
+
+if TYPE_CHECKING:
+    from ulmfit.text.corpus import Corpus
+
+_DRAW = 0x686F6C64  # tells this generator from those of the epochs, which begin with the same seed
+
+
+@dataclass(frozen=True, eq=False)
+class Rows:
+    """Numbers of documents with text, in corpus order."""
+
+    train: np.ndarray
+    valid: np.ndarray
+    notice: str
+    """What is held out, in a few words."""
+
+
+def lm_rows(corpus: Corpus, *, share: float, seed: int, transductive: bool = False) -> Rows:
+    """Learn from train and unsup, measure on valid; without a valid split, on a random share of the documents.
+
+    `transductive` adds the text of the test split to what is learnt from; its labels are never read.
+    """
+    require(0 < share < 1, "valid_share", share, "above 0 and below 1")
+    splits = ("train", "unsup", "test") if transductive else ("train", "unsup")
+    rows, valid = _with_text(corpus, splits), _with_text(corpus, ("valid",))
+    fewest = 1 if len(valid) else 2  # one to learn from, and one to hold out
+    if len(rows) < fewest:
+        raise UserError(
+            f"the splits {', '.join(splits)} have {_documents(len(rows))} with text, and a language model "
+            f"needs at least {_documents(fewest)}: prepare a corpus with more, or without --split"
+        )
+    if len(valid):
+        return Rows(rows, valid, f"measured on the valid split ({_documents(len(valid))})")
+    n_held_out = min(max(1, round(share * len(rows))), len(rows) - 1)
+    drawn = np.random.default_rng([seed, _DRAW]).permutation(len(rows))
+    notice = f"{100 * share:.3g}% of the documents ({n_held_out:,}) are held out to measure on"
+    return Rows(np.sort(rows[drawn[n_held_out:]]), np.sort(rows[drawn[:n_held_out]]), notice)
+
+
+def labelled_rows(corpus: Corpus, *, share: float, seed: int, n_labels: int | None = None) -> Rows:
+    """Learn from labelled train documents, measure on labelled valid ones; without any, on a share of each label.
+
+    With `n_labels`, of the documents to learn from only so many are taken, evenly by label, and those
+    held out to measure on are among them: a budget of labels pays for both.
+    """
+    require(0 < share < 1, "valid_share", share, "above 0 and below 1")
+    rows, valid = (_with_label(corpus, split) for split in ("train", "valid"))
+    generator = np.random.default_rng([seed, _DRAW])
+    if n_labels is not None:
+        if n_labels > len(rows):
+            raise UserError(
+                f"--n-labels is {n_labels:,} and the train split has {len(rows):,} labelled documents: ask for fewer"
+            )
+        rows = _take(_strata(corpus, rows), generator, n_labels)
+    groups = _strata(corpus, rows)
+    if not len(valid):
+        n_held_out = max(1, round(share * len(rows)))
+        valid = _take(groups, generator, n_held_out, leave=1)
+        rows = np.setdiff1d(rows, valid)
+        notice = f"{100 * share:.3g}% of the labelled documents ({len(valid):,}) are held out to measure on"
+    else:
+        notice = f"measured on the valid split ({_documents(len(valid))})"
+    _require_labels(corpus, rows, valid)
+    return Rows(rows, valid, notice)
+
+
+def _require_labels(corpus: Corpus, rows: np.ndarray, valid: np.ndarray) -> None:
+    """Refuse what no classifier can learn from."""
+    if len(rows) < 2 or not len(valid):
+        raise UserError(
+            f"{corpus.folder} has {_documents(len(rows) + len(valid))} with a label to learn from and measure on, "
+            "and a classifier needs at least 3: give it more labelled documents in the train split"
+        )
+    if corpus.label_kind == "category":
+        assert corpus.labels is not None
+        found = np.unique(corpus.labels[rows])
+        if len(found) < 2:
+            raise UserError(
+                f"all labelled documents of the train split are {corpus.label_names[found[0]]!r}: "
+                "a classifier needs at least two labels"
+            )
+
+
+def _with_label(corpus: Corpus, split: str) -> np.ndarray:
+    """Number the documents of a split that have a label; an empty text may have one."""
+    rows = corpus.rows(split)
+    if corpus.labels is None:
+        return rows[:0]
+    labels = corpus.labels[rows]
+    if corpus.label_kind == "number":
+        return rows[np.isfinite(labels)]
+    return rows[(labels >= 0) if labels.ndim == 1 else (labels >= 0).all(1)]
+
+
+def _strata(corpus: Corpus, rows: np.ndarray) -> list[np.ndarray]:
+    """Group documents by label; one group where a label is more, or less, than a name."""
+    if corpus.label_kind != "category" or corpus.labels is None:
+        return [rows]
+    labels = corpus.labels[rows]
+    return [rows[labels == label] for label in np.unique(labels)]
+
+
+def _take(
+    groups: list[np.ndarray], generator: np.random.Generator, n: int, *, leave: int = 0
+) -> np.ndarray:
+    """Draw `n` documents so that groups keep their shares, and each is left with `leave` at least."""
+    # A shuffled group's documents stand at even distances; the n that stand first are the draw.
+    places, drawn = [], []
+    for group in groups:
+        order = generator.permutation(group)[: max(0, len(group) - leave)]
+        places.append((np.arange(len(order)) + generator.random()) / max(1, len(group)))
+        drawn.append(order)
+    first = np.argsort(np.concatenate(places), kind="stable")[:n]
+    return np.sort(np.concatenate(drawn)[first])
+
+
+def _with_text(corpus: Corpus, splits: tuple[str, ...]) -> np.ndarray:
+    """Number the documents of some splits that have a token."""
+    rows = np.sort(np.concatenate([corpus.rows(split) for split in splits]))
+    return rows[corpus.offsets[rows + 1] > corpus.offsets[rows]]
+
+
+def _documents(n: int) -> str:
+    return f"{n:,} document{'' if n == 1 else 's'}"

@@ -1,0 +1,115 @@
+"""Rows of any source with all that stands in them, as a stream: for answers beside the texts they belong to.
+
+In: a file, a folder, a data set, or the lines of stdin. Out: rows in their order, those without text included.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from ulmfit.config import TextConfig
+from ulmfit.errors import UserError
+from ulmfit.text.cells import to_text
+from ulmfit.text.documents import Part, Source
+from ulmfit.text.folders import FolderTable
+from ulmfit.text.readers import row_numbers
+from ulmfit.text.sources import open_source
+from ulmfit.text.streams import BadByte, not_utf8
+
+FILE = "file"  # the column that stands for the text of a folder's documents
+
+
+@dataclass(frozen=True)
+class Row:
+    """One document with everything that is known of it."""
+
+    texts: tuple[str, ...]
+    """One for each text column; "" where there is none."""
+    cells: tuple[object, ...]
+    """As the source has them, in the order of the columns."""
+
+
+class Rows:
+    """The rows of a source, which are read when they are asked for."""
+
+    def __init__(self, source: Source) -> None:
+        self.name = source.name
+        self._parts = source.parts
+        for part in source.parts:
+            part.check([])
+        first, *others = [_columns(part) for part in source.parts]
+        self.columns = tuple(c for c in first if all(c in other for other in others))
+
+    def __iter__(self) -> Iterator[Row]:
+        for part in self._parts:
+            yield from self._read(part)
+
+    def _read(self, part: Part) -> Iterator[Row]:
+        table, n = part.table, len(part.text)
+        files = isinstance(table, FolderTable)
+        rest = self.columns[1:] if files else self.columns
+        for number, cells in enumerate(table.rows([*part.text, *rest]), 1):
+            try:
+                texts = tuple(map(to_text, cells[:n]))
+            except ValueError as error:
+                raise UserError(f"{table.name}, {table.where(number)}: {error}") from None
+            known = (table.where(number),) if files else ()
+            yield Row(texts, (*known, *cells[n:]))
+
+
+def open_rows(
+    source: str | Path,
+    *,
+    text: str | Sequence[str] = "text",
+    columns: Sequence[str] | None = None,
+    data_dir: str | Path | None = None,
+) -> Rows:
+    """Open a source by its path or name, as `open_source` does."""
+    keep = TextConfig(on_empty="keep")
+    return Rows(
+        open_source(source, text=text, label=None, data_dir=data_dir, columns=columns, config=keep)
+    )
+
+
+def open_lines(stream: BinaryIO, name: str = "stdin") -> Rows:
+    """Take the lines of a stream for texts; an empty line is an empty text."""
+    return Rows(Source(name, (Part(_LinesTable(stream, name), ("text",), None),)))
+
+
+class _LinesTable:
+    """Lines as rows of one column. They can be read once."""
+
+    def __init__(self, stream: BinaryIO, name: str) -> None:
+        self.name = name
+        self._stream = stream
+
+    def columns(self) -> list[str]:
+        return ["text"]
+
+    def rows(self, names: Sequence[str]) -> Iterator[Sequence[object]]:
+        offset = 0
+        for number, line in enumerate(self._stream, 1):
+            try:
+                text = line.decode("utf-8-sig" if number == 1 else "utf-8")
+            except UnicodeDecodeError as error:
+                place = BadByte(offset + error.start)
+                raise not_utf8(self.name, f"line {number}", place) from None
+            offset += len(line)
+            yield (text.removesuffix("\n").removesuffix("\r"),) * len(names)
+
+    def where(self, *rows: int) -> str:
+        return row_numbers(*rows)
+
+    def content_hash(self, names: Sequence[str]) -> str:
+        raise UserError(f"{self.name} can be read only once")
+
+
+def _columns(part: Part) -> list[str]:
+    """Name the columns to keep; of a folder the file stands for the text, which would fill the table."""
+    columns = list(dict.fromkeys(part.table.columns()))
+    if not isinstance(part.table, FolderTable):
+        return columns
+    return [FILE, *(name for name in columns if name not in part.text)]

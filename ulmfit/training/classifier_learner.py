@@ -1,0 +1,124 @@
+"""The one place that builds a fastai Learner of a classifier.
+
+In: a corpus with labels, a fine-tuned language model over the same vocabulary, a config. Out: a real
+Learner whose layer groups, bottom to top, end with the head; `fit_phases` unfreezes as the config says.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ulmfit.errors import UserError
+from ulmfit.inference.language_model import LanguageModel
+from ulmfit.models.artefact import LanguageModelParts, require_same_vocab
+from ulmfit.models.classifier import Classifier
+from ulmfit.models.label_set import LabelSet
+from ulmfit.text.batches import classifier_dataloaders
+from ulmfit.text.corpus import Corpus
+from ulmfit.text.holdout import Rows, labelled_rows
+from ulmfit.training.config import ClassifierConfig
+from ulmfit.training.distributed import world
+from ulmfit.training.learner import StageLearner
+from ulmfit.training.losses import DocumentLoss, SumMetric
+from ulmfit.training.metrics import DOCUMENT_METRICS, DocumentSums, Measured
+
+
+class ClassifierLearner(StageLearner):
+    """A Learner of a classifier."""
+
+    def n_tokens(self) -> int:
+        """Count the tokens of the batch at hand, without padding."""
+        return int(self.xb[1].sum())
+
+    def n_scored(self) -> int:
+        """Count the documents of the batch at hand."""
+        return len(self.yb[0])
+
+    def measured(self) -> Measured:
+        """Give loss and accuracy of the last validation pass."""
+        sums = self.recorder.loss.sums
+        found = {name: metric(sums) for name, metric in DOCUMENT_METRICS.items()}
+        return Measured(found["loss"], found["accuracy"])
+
+    @torch.no_grad()
+    def valid_logits(self) -> tuple[np.ndarray, np.ndarray]:
+        """Give logits and labels of the documents that were held out."""
+        self.model.eval()
+        batches = [(self.model(ids, n).logits, labels) for ids, n, labels in self.dls.valid]
+        logits, labels = (torch.cat(parts).float().cpu().numpy() for parts in zip(*batches))
+        return logits, labels
+
+
+def text_classifier_learner(
+    corpus: Corpus | str | Path,
+    lm: LanguageModel | str | Path,
+    *,
+    config: ClassifierConfig | None = None,
+) -> ClassifierLearner:
+    """Make a Learner of a classifier on the labels of a corpus, from a language model with its vocabulary."""
+    corpus = corpus if isinstance(corpus, Corpus) else Corpus.load(corpus)
+    lm = lm if isinstance(lm, LanguageModel) else LanguageModel.load(lm)
+    config = config or ClassifierConfig()
+    if config.direction not in ("auto", lm.direction):
+        raise UserError(f"--direction is {config.direction} and {lm.folder} reads {lm.direction}")
+    return classifier_learner(corpus, lm.parts, config=replace(config, direction=lm.direction))
+
+
+def classifier_learner(
+    corpus: Corpus, lm: LanguageModelParts, *, config: ClassifierConfig
+) -> ClassifierLearner:
+    """Build the Learner of one direction; the seed is set here, once."""
+    if world().size > 1:
+        raise UserError("a classifier trains in one process: start it without torchrun")
+    require_same_vocab(lm, corpus)
+    labels = LabelSet.of(corpus)
+    rows = labelled_rows(
+        corpus, share=config.valid_share, seed=config.seed, n_labels=config.n_labels
+    )
+    torch.manual_seed(config.seed)
+    arch = config.classifier(lm.arch, n_outputs=len(labels.names))
+    model = Classifier(arch, len(corpus.vocab), precision=config.precision)  # ty: ignore[invalid-argument-type]
+    if not config.from_scratch:
+        model.load_encoder(lm.weights)
+    dls = classifier_dataloaders(
+        corpus, rows=rows, bs=config.bs, direction=config.direction, seed=config.seed
+    )
+    metric = partial(SumMetric, empty=DocumentSums())
+    names = [] if labels.kind == "number" else ["accuracy"]
+    learn: ClassifierLearner = ClassifierLearner.build(
+        dls,
+        model,
+        config=config,
+        loss_func=DocumentLoss(
+            labels.kind,
+            smoothing=config.label_smoothing,
+            weights=label_weights(corpus, rows) if config.class_weight == "balanced" else None,
+        ),
+        loss=metric("loss", DOCUMENT_METRICS["loss"]),
+        metrics=[metric(name, DOCUMENT_METRICS[name]) for name in names],
+    )
+    learn.corpus, learn.rows = corpus, rows
+    return learn
+
+
+def label_weights(corpus: Corpus, rows: Rows) -> Tensor | None:
+    """Weigh each label by the inverse of its share among the documents to learn from; 1 on average.
+
+    A label that no such document has counts as if one had.
+    """
+    if corpus.labels is None or corpus.label_kind == "number":
+        return None
+    labels = corpus.labels[rows.train]
+    n_labels = len(corpus.label_names)
+    if corpus.label_kind == "multi":
+        counts = (labels > 0).sum(0)
+    else:
+        counts = np.bincount(labels, minlength=n_labels)
+    counts = np.maximum(1, counts)
+    return torch.from_numpy(counts.sum() / (n_labels * counts)).float()

@@ -1,0 +1,85 @@
+"""Train a Learner through all phases of its config, from the last checkpoint if there is one.
+
+In: a Learner fresh from learner.py and the working folder of its stage. Out: the Learner with its
+final weights, and what the journal holds.
+"""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from dataclasses import dataclass
+
+from fastai.callback.progress import ProgressCallback
+
+from ulmfit.history import EpochRow, StepRow
+from ulmfit.training.alarm import Alarm
+from ulmfit.training.callbacks import FollowPhases
+from ulmfit.training.checkpoint import load_checkpoint
+from ulmfit.training.distributed import StepTogether, wait, world
+from ulmfit.training.interrupts import Interrupts
+from ulmfit.training.journal import Journal, Listener
+from ulmfit.training.learner import StageLearner
+from ulmfit.training.metrics import Measured
+from ulmfit.training.resume import Checkpoints, KeepBest, Trainer
+from ulmfit.training.run import Run
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What a training leaves behind beside its weights."""
+
+    epochs: tuple[EpochRow, ...]
+    steps: tuple[StepRow, ...]
+    best: EpochRow
+    """The epoch that the weights are from: the last one, or with early stopping the best one."""
+
+
+def train(
+    learn: StageLearner,
+    run: Run,
+    *,
+    stage: str,
+    listener: Listener | None = None,
+    max_minutes: float | None = None,
+) -> Trained:
+    """Train to the end, or to the next reason to stop; without a listener fastai shows its own bar."""
+    config = learn.config
+    follow = FollowPhases(learn.phases(), accumulate=config.accumulate)
+    journal = Journal(follow, stage=stage, history=run.history, listener=listener)
+    alarm = Alarm(config, run.checkpoint)
+    best = KeepBest(run, journal, config.patience)
+    trainer = Trainer(learn, follow, journal, alarm, best)
+    is_quiet = listener is not None or not world().is_first
+    if is_quiet:
+        learn.remove_cbs(ProgressCallback)
+    with Interrupts(max_minutes) as interrupts:
+        parts = [follow, alarm, journal, best, Checkpoints(trainer, run, interrupts)]
+        if world().size > 1:
+            parts.append(StepTogether())
+        with learn.added_cbs(parts), learn.no_logging() if is_quiet else nullcontext():
+            saved = load_checkpoint(run.checkpoint)
+            if saved is not None:
+                trainer.restore(saved)
+            left = follow.n_epochs - learn.dls.train.epoch
+            if left and not best.is_over:
+                learn.fit(left)
+    return _outcome(learn, run, journal)
+
+
+def measure(learn: StageLearner) -> Measured:
+    """Measure the weights as they are on the validation documents."""
+    with learn.no_bar(), learn.no_logging():
+        learn.validate()
+    return learn.measured()
+
+
+def _outcome(learn: StageLearner, run: Run, journal: Journal) -> Trained:
+    """Put the best epoch's weights back if they were kept."""
+    best = journal.epochs[-1]
+    if learn.config.patience is not None:
+        wait()
+        kept = load_checkpoint(run.best)
+        if kept is not None:
+            learn.model.load_state_dict(kept.tensors)
+            best = min(journal.epochs, key=lambda row: row.valid_loss)
+    return Trained(tuple(journal.epochs), tuple(journal.steps), best)

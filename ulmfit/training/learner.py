@@ -1,0 +1,123 @@
+"""What the Learners of all stages share: a fastai Learner that knows its config and runs its phases.
+
+The only rooms that build one are lm_learner.py and classifier_learner.py, with the parts from here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import torch
+from fastai.callback.fp16 import AMPMode, MixedPrecision
+from fastai.callback.progress import ProgressCallback
+from fastai.callback.schedule import ParamScheduler
+from fastai.callback.training import GradientClip
+from fastai.learner import Learner
+from fastai.optimizer import OptimWrapper
+
+from ulmfit.text.corpus import Corpus
+from ulmfit.training.callbacks import Accumulate, FollowPhases, Regularise
+from ulmfit.training.config import StageConfig
+from ulmfit.training.losses import SumMetric
+from ulmfit.training.metrics import Measured
+
+if TYPE_CHECKING:
+    from fastai.callback.core import Callback
+    from fastai.data.core import DataLoaders
+    from torch import nn
+
+    from ulmfit.text.holdout import Rows
+    from ulmfit.training.schedules import Phase
+
+# What their import adds to every Learner: a progress bar; fit_one_cycle and lr_find.
+FASTAI_PARTS = (ProgressCallback, ParamScheduler)
+
+
+class StageLearner(Learner):
+    """A fastai Learner of one stage. What fastai offers works; `fit_phases` runs the config's schedule."""
+
+    dls: Any
+    opt: Any
+    model: Any
+    xb: Any
+    yb: Any
+    corpus: Corpus
+    config: StageConfig
+    rows: Rows
+
+    @classmethod
+    def build(
+        cls,
+        dls: DataLoaders,
+        model: nn.Module,
+        *,
+        config: StageConfig,
+        loss_func: Callable[..., Any],
+        loss: SumMetric,
+        metrics: Sequence[SumMetric],
+        cbs: Sequence[Callback] = (),
+    ) -> Any:
+        """Wire optimiser, penalties, accumulation, clipping, precision and metrics as the config says."""
+        learn = cls(
+            dls,
+            model,
+            loss_func=loss_func,
+            opt_func=optimiser(config),
+            splitter=lambda model: model.layer_groups(),
+            cbs=[*cbs, *_callbacks(config)],
+            metrics=list(metrics),
+            lr=config.lr,
+            wd=config.wd,
+            moms=config.shape().moms,
+        )
+        learn.config = config
+        learn.recorder.loss = loss
+        return learn
+
+    def phases(self) -> tuple[Phase, ...]:
+        """Lay out the config's schedule for this model."""
+        return self.config.phases(len(self.model.layer_groups()))
+
+    def fit_phases(self, phases: Sequence[Phase] | None = None) -> None:
+        """Train through phases, by default those of the config; the loader's epochs go on counting."""
+        follow = FollowPhases(
+            self.phases() if phases is None else phases,
+            accumulate=self.config.accumulate,
+            first_epoch=self.dls.train.epoch,
+        )
+        self.fit(follow.n_epochs, cbs=[follow])
+
+    def n_tokens(self) -> int:
+        """Count the tokens of the batch at hand, without padding."""
+        raise NotImplementedError
+
+    def n_scored(self) -> int:
+        """Count what the loss of the batch at hand is a mean over."""
+        raise NotImplementedError
+
+    def measured(self) -> Measured:
+        """Give what the last validation pass found, in all processes together."""
+        raise NotImplementedError
+
+
+def optimiser(config: StageConfig) -> Any:
+    """Make fastai's `opt_func`: Adam in one fused kernel, weight decay decoupled or not."""
+    kind = torch.optim.AdamW if config.decoupled_wd else torch.optim.Adam
+    betas = (config.shape().moms[0], config.sqr_mom)
+    adam = partial(kind, betas=betas, eps=config.eps, weight_decay=config.wd, fused=True)
+    return partial(OptimWrapper, opt=adam)
+
+
+def _callbacks(config: StageConfig) -> list[Callback]:
+    found: list[Callback] = [
+        Regularise(activation=config.activation_reg, temporal=config.temporal_reg)
+    ]
+    if config.accumulate > 1:
+        found.append(Accumulate(config.accumulate))
+    if config.clip is not None:
+        found.append(GradientClip(config.clip))
+    if torch.cuda.is_available() and config.precision != "fp32":
+        found.append(MixedPrecision(amp_mode=AMPMode.BF16))
+    return found

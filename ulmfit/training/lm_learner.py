@@ -1,0 +1,150 @@
+"""The one place that builds a fastai Learner of a language model.
+
+In: a corpus, a config, and perhaps a model to go on from. Out: a real Learner that carries state,
+regularises, clips and measures by tokens; `fit_phases` trains as the config says, and all that
+fastai offers (`fit_one_cycle`, `lr_find`, `freeze`, `validate`, ...) works as well.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from ulmfit.errors import UserError
+from ulmfit.inference.language_model import LanguageModel
+from ulmfit.models.arch import ArchConfig
+from ulmfit.models.artefact import LanguageModelParts
+from ulmfit.models.language_model import LanguageModel as LanguageModelModule
+from ulmfit.models.transplant import TransplantReport, transplant
+from ulmfit.text.batches import lm_dataloaders
+from ulmfit.text.corpus import Corpus
+from ulmfit.text.holdout import lm_rows
+from ulmfit.training.callbacks import CarryState
+from ulmfit.training.config import FinetuneConfig, PretrainConfig
+from ulmfit.training.distributed import equalise, total, world
+from ulmfit.training.learner import StageLearner
+from ulmfit.training.losses import SumMetric, TokenLoss
+from ulmfit.training.metrics import METRICS, Measured, TokenSums
+
+LMConfig = PretrainConfig | FinetuneConfig
+
+
+@dataclass(frozen=True, eq=False)
+class Start:
+    """What training begins from: an architecture and, unless from scratch, weights for the corpus's vocabulary."""
+
+    arch: ArchConfig
+    weights: dict[str, Tensor] | None = None
+    report: TransplantReport | None = None
+
+
+class LMLearner(StageLearner):
+    """A Learner of a language model."""
+
+    def n_tokens(self) -> int:
+        """Count the tokens of the batch at hand."""
+        return self.yb[0].numel()
+
+    def n_scored(self) -> int:
+        """Count the tokens again: each is scored."""
+        return self.yb[0].numel()
+
+    def measured(self) -> Measured:
+        """Give the metrics of the last validation pass, in all processes together."""
+        found = self.recorder.loss.sums
+        nll, hits, tokens = total([found.nll, found.hits, found.tokens])
+        characters = round(tokens * self._characters_per_token())
+        sums = TokenSums(nll, int(hits), int(tokens), characters)
+        return Measured(
+            METRICS["loss"](sums),
+            METRICS["accuracy"](sums),
+            METRICS["perplexity"](sums),
+            METRICS["bits_per_character"](sums),
+        )
+
+    def _characters_per_token(self) -> float:
+        """Say how many characters of raw text a token of the validation documents stands for."""
+        corpus, rows = self.corpus, self.rows.valid
+        n_tokens = int((corpus.offsets[rows + 1] - corpus.offsets[rows]).sum())
+        return float(corpus.characters[rows].sum()) / max(1, n_tokens)
+
+
+def language_model_learner(
+    corpus: Corpus | str | Path,
+    lm: LanguageModel | str | Path | None = None,
+    *,
+    config: LMConfig | None = None,
+) -> LMLearner:
+    """Make a Learner of a language model on a corpus, from random weights or from those of `lm`.
+
+    Without a config, the paper's: `PretrainConfig()` from random weights, else `FinetuneConfig()`.
+    """
+    corpus = corpus if isinstance(corpus, Corpus) else Corpus.load(corpus)
+    parts = None
+    if lm is not None:
+        parts = (lm if isinstance(lm, LanguageModel) else LanguageModel.load(lm)).parts
+    if config is None:
+        config = PretrainConfig() if parts is None else FinetuneConfig()
+    direction = config.direction
+    if direction == "auto":
+        direction = parts.manifest.provenance.direction if parts else "forward"
+    if direction == "both":
+        raise UserError("a Learner trains one direction: set direction to forward or backward")
+    begin = start(corpus, parts, config=config)
+    return lm_learner(corpus, begin, config=replace(config, direction=direction))
+
+
+def start(corpus: Corpus, lm: LanguageModelParts | None, *, config: LMConfig) -> Start:
+    """Choose the architecture, and carry the weights of `lm` over to the corpus's vocabulary."""
+    if lm is None:
+        if not isinstance(config, PretrainConfig):
+            raise UserError(
+                "fine-tuning needs a language model to begin from; from random weights, pretrain"
+            )
+        return Start(config.arch)
+    arch = config.regularised(lm.arch) if isinstance(config, FinetuneConfig) else lm.arch
+    moved = transplant(lm.weights, lm.vocab, corpus.vocab)
+    return Start(arch, moved.weights, moved.report)
+
+
+def lm_learner(corpus: Corpus, start: Start, *, config: LMConfig) -> LMLearner:
+    """Build the Learner of one direction; the seed is set here, once."""
+    torch.manual_seed(config.seed)
+    model = LanguageModelModule(start.arch, len(corpus.vocab), precision=config.precision)  # ty: ignore[invalid-argument-type]
+    if start.weights is not None:
+        model.load_state_dict(start.weights)
+    equalise(model)
+    rows = lm_rows(
+        corpus,
+        share=config.valid_share,
+        seed=config.seed,
+        transductive=config.protocol == "transductive",
+    )
+    dls = lm_dataloaders(
+        corpus,
+        rows=rows,
+        bs=world().share(config.bs),
+        seq_len=config.seq_len,
+        direction=config.direction,
+        seed=config.seed,
+        jitter=config.jitter,
+        rank=world().rank,
+        world=world().size,
+    )
+    metric = partial(SumMetric, empty=TokenSums())
+    learn: LMLearner = LMLearner.build(
+        dls,
+        model,
+        config=config,
+        loss_func=TokenLoss(config.label_smoothing),
+        loss=metric("loss", METRICS["loss"]),
+        metrics=[metric(name, METRICS[name]) for name in ("accuracy", "perplexity")],
+        cbs=[CarryState()],
+    )
+    learn.corpus, learn.rows = corpus, rows
+    torch.manual_seed(config.seed + world().rank)  # every process drops other units
+    return learn

@@ -1,0 +1,116 @@
+"""What is minimised, and what is measured on the way: losses that leave sums behind, and fastai metrics that add them up.
+
+In training a loss is a mean with a gradient, smoothed and weighted as the config says. Outside of it
+the same object leaves plain sums, so that every token or document counts the same in any batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from fastai.learner import Metric
+from torch import Tensor
+from torch.nn import functional as F
+
+from ulmfit.models.classifier import ClassifierOutput
+from ulmfit.models.language_model import LMOutput
+from ulmfit.training.metrics import DocumentSums, TokenSums
+
+
+class TokenLoss:
+    """Score a language model's output against the ids one token later."""
+
+    def __init__(self, smoothing: float = 0.0) -> None:
+        self.smoothing = smoothing
+        self.sums = TokenSums()
+        """Of the last batch that was scored without gradients: never smoothed."""
+
+    def __call__(self, output: LMOutput, targets: Tensor) -> Tensor:
+        """Average over the tokens of a batch."""
+        if torch.is_grad_enabled():
+            return output.losses(targets, smoothing=self.smoothing).mean()
+        scored = output.losses(targets, with_hits=True)
+        assert scored.hits is not None
+        self.sums = TokenSums(
+            scored.losses.double().sum().item(), int(scored.hits.sum()), targets.numel()
+        )
+        return scored.mean()
+
+
+class DocumentLoss:
+    """Score a classifier's logits: cross entropy of one label, of several, or the squared error of a number.
+
+    A document weighs as much as its label. torch's own combination of weights and smoothing weighs
+    the smoothed part by all labels' weights, which pulls probabilities towards the heavy ones.
+    """
+
+    def __init__(self, kind: str, *, smoothing: float = 0.0, weights: Tensor | None = None) -> None:
+        self.kind, self.smoothing, self.weights = kind, smoothing, weights
+        self.sums = DocumentSums()
+        """Of the last batch that was scored without gradients: neither smoothed nor weighted."""
+
+    def __call__(self, output: ClassifierOutput, labels: Tensor) -> Tensor:
+        """Average over the documents of a batch."""
+        logits = output.logits.float()
+        if torch.is_grad_enabled():
+            losses = self._losses(logits, labels, self.smoothing)
+            if self.weights is None:
+                return losses.mean()
+            weights = self._of_documents(labels)
+            return (losses * weights).sum() / weights.sum()
+        losses = self._losses(logits, labels, 0.0)
+        self.sums = DocumentSums(
+            losses.double().sum().item(), self._hits(logits, labels), len(labels)
+        )
+        return losses.mean()
+
+    def _losses(self, logits: Tensor, labels: Tensor, smoothing: float) -> Tensor:
+        """Give each document's loss: (bs,)."""
+        if self.kind == "number":
+            return (logits.squeeze(1) - labels).square()
+        if self.kind == "multi":
+            truth = labels * (1 - smoothing) + smoothing / 2
+            return F.binary_cross_entropy_with_logits(logits, truth, reduction="none").mean(1)
+        return F.cross_entropy(logits, labels, label_smoothing=smoothing, reduction="none")
+
+    def _of_documents(self, labels: Tensor) -> Tensor:
+        assert self.weights is not None
+        if self.kind == "multi":  # the mean weight of the labels that hold
+            return (labels @ self.weights + 1) / (labels.sum(1) + 1)
+        return self.weights[labels]
+
+    def _hits(self, logits: Tensor, labels: Tensor) -> int:
+        """Count the documents whose answer is right, of several labels all of them."""
+        if self.kind == "number":
+            return 0
+        if self.kind == "multi":
+            return int(((logits > 0) == (labels > 0.5)).all(1).sum())
+        return int((logits.argmax(1) == labels).sum())
+
+
+class SumMetric(Metric):
+    """A metric over a validation pass, from the sums that the loss leaves behind."""
+
+    def __init__(self, name: str, metric: Callable[[Any], float], *, empty: Any) -> None:
+        self._name, self.metric, self.empty = name, metric, empty
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget what was seen."""
+        self.sums = self.empty
+
+    def accumulate(self, learn: Any) -> None:
+        """Add the batch that was just scored."""
+        self.sums += learn.loss_func.sums
+
+    @property
+    def value(self) -> float:
+        """The metric over all that was seen."""
+        return self.metric(self.sums)
+
+    @property
+    def name(self) -> str:
+        """The heading of its column."""
+        return self._name
