@@ -1,0 +1,84 @@
+"""A report's worth of evidence about made answers, with texts and labels that try to break out of it."""
+
+from __future__ import annotations
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from ulmfit.evaluation.answers import Answers
+from ulmfit.evaluation.baselines import LabelledTexts, run_baselines
+from ulmfit.evaluation.calibration import fit_temperature
+from ulmfit.evaluation.evidence import ComparisonRow, Evidence, Explanation, Grid
+from ulmfit.evaluation.gather import (
+    baseline_row,
+    calibration_rows,
+    confident_errors,
+    label_rows,
+    score_rows,
+)
+from ulmfit.evaluation.intervals import wilson
+from ulmfit.evaluation.scores import score
+from ulmfit.training.temperature import softmax
+
+NASTY = "<script>alert('x')</script> costs $5 & *more* | [link](http://x) \x00\ud800 " + "x" * 300
+NAMES = (
+    "neutral",
+    "<b>bold</b>",
+    "$x^2$",
+    "日本語",
+    "a|very long name of a label, longer than most",
+)
+
+
+def made_answers(n: int = 400, *, n_labels: int = 5, n_seeds: int = 2) -> tuple[np.ndarray, list]:
+    """Labels, and for each seed the logits of a model that is right in about four of five cases."""
+    chance = np.random.default_rng(0)
+    labels = chance.integers(n_labels, size=n)
+    truth = 4 * np.eye(n_labels)[labels]
+    return labels, [chance.normal(0, 2.0, (n, n_labels)) + truth for _ in range(n_seeds)]
+
+
+def made_evidence(*, n: int = 400, n_labels: int = 5) -> Evidence:
+    """Fill every field."""
+    labels, logits = made_answers(n, n_labels=n_labels)
+    names = NAMES[:n_labels]
+    seeds = [Answers(labels, softmax(row), names) for row in logits]
+    fitted = fit_temperature(logits[0], labels)
+    cooled = Answers(labels, softmax(logits[0], temperature=fitted.temperature), names)
+    texts = [f"word{label} and {n % 7} {NASTY}" for n, label in enumerate(labels)]
+    chance = np.random.default_rng(1)
+    noisy = np.where(chance.random(n) < 0.5, labels, chance.integers(n_labels, size=n))
+    documents = LabelledTexts([f"w{a} x{b}" for a, b in zip(noisy, labels[::-1])], labels, names)
+    accuracy = wilson(int(seeds[0].is_right.sum()), n)
+    columns = ("epoch", "train_loss", "valid_loss", "accuracy")
+    rows = tuple((epoch, 1 / epoch, 1.2 / epoch, 1 - 0.3 / epoch) for epoch in range(1, 6))
+    return Evidence(
+        title="Made answers <em>of nobody</em>",
+        protocol="clean",
+        seeds=(0, 1),
+        n_documents=n,
+        facts=(("data set", "made"), ("training documents", f"{n:,}")),
+        scores=score_rows(seeds),
+        comparisons=(
+            ComparisonRow("made, both directions", "accuracy", accuracy, 0.954, "Table 2", (0,)),
+        ),
+        baselines=tuple(baseline_row(seeds, b) for b in run_baselines(documents, documents)),
+        labels=label_rows(seeds),
+        confusion=score(seeds[0]).confusion,
+        calibration=calibration_rows(seeds[0], cooled, fitted),
+        history=Grid(columns, rows),
+        schedule=made_schedule(),
+        errors=confident_errors(seeds[0], texts, n=5),
+        explanations=(Explanation("predicted <b>", ("not", "<i>bad</i>", "at"), (-0.5, 1.5, 0.0)),),
+    )
+
+
+def made_schedule() -> Figure:
+    """Two layer groups, one of them frozen at first."""
+    figure = Figure(figsize=(5.2, 2.4), layout="constrained")
+    axes = figure.subplots()
+    axes.plot([0, 1, 5], [0.001, 0.01, 0.0], label="head")
+    axes.plot([0, 1, 1, 5], [0, 0, 0.004, 0.0], label="layer 3")
+    axes.set(xlabel="epoch", ylabel="learning rate")
+    axes.legend()
+    return figure

@@ -1,0 +1,105 @@
+"""Temperatures against a grid and against the temperature that the data were made with."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from scipy.special import log_softmax
+from sklearn.calibration import calibration_curve
+from test_evaluation_metrics import expected_calibration_error
+
+from ulmfit.errors import UserError
+from ulmfit.evaluation.answers import Answers
+from ulmfit.evaluation.calibration import (
+    fit_temperature,
+    measure_temperature,
+    reliability,
+    two_labels,
+)
+from ulmfit.training.temperature import COLDEST, softmax
+
+
+def overconfident(n: int = 4000, *, temperature: float = 2.5) -> tuple[np.ndarray, np.ndarray]:
+    """Logits that are `temperature` times too large for the labels drawn from them."""
+    chance = np.random.default_rng(0)
+    honest = chance.normal(0, 1.5, (n, 3))
+    labels = np.array([chance.choice(3, p=row) for row in np.exp(log_softmax(honest, axis=1))])
+    return honest * temperature, labels
+
+
+def loss(logits: np.ndarray, labels: np.ndarray, temperature: float) -> float:
+    return float(-log_softmax(logits / temperature, axis=1)[np.arange(len(labels)), labels].mean())
+
+
+def test_the_temperature_of_the_data_is_found() -> None:
+    logits, labels = overconfident()
+    found = fit_temperature(logits, labels)
+    assert found.temperature == pytest.approx(2.5, rel=0.08)
+    assert found.ece_after < 0.02 < found.ece_before
+    assert found.nll_before == pytest.approx(loss(logits, labels, 1.0))
+    assert found.nll_after == pytest.approx(loss(logits, labels, found.temperature))
+
+
+def test_no_temperature_of_a_fine_grid_is_better() -> None:
+    logits, labels = overconfident(300)
+    found = fit_temperature(logits, labels)
+    grid = [loss(logits, labels, temperature) for temperature in np.geomspace(0.05, 20, 3000)]
+    assert found.nll_after <= min(grid) + 1e-12
+
+
+def test_measured_on_other_documents() -> None:
+    logits, labels = overconfident()
+    found = measure_temperature(logits[2000:], labels[2000:], temperature=2.0)
+    assert found.n_documents == 2000
+    answers = Answers(
+        labels[2000:], np.exp(log_softmax(logits[2000:] / 2, axis=1)), ("a", "b", "c")
+    )
+    assert found.ece_after == pytest.approx(expected_calibration_error(answers))
+    assert json.loads(json.dumps(found.to_json()))["temperature"] == 2.0
+
+
+@pytest.mark.parametrize("temperature", [0.5, 1.0, 3.0])
+def test_answers_never_change(temperature: float) -> None:
+    logits, _ = overconfident(200)
+    probabilities = softmax(logits, temperature=temperature)
+    assert probabilities.sum(1) == pytest.approx(np.ones(200))
+    assert (probabilities.argmax(1) == logits.argmax(1)).all()
+
+
+def test_separable_noisy_and_flat_logits_end_inside_the_bounds() -> None:
+    logits = np.array([[3.0, 0.0], [0.0, 3.0]] * 10)
+    right, wrong = np.array([0, 1] * 10), np.array([1, 0] * 10)
+    assert fit_temperature(logits, right).temperature == pytest.approx(COLDEST)
+    assert fit_temperature(logits, wrong).temperature == pytest.approx(20.0)
+    assert fit_temperature(np.zeros((20, 2)), right).temperature == 1.0
+    assert np.isfinite(softmax(np.array([[1e4, -1e4]]), temperature=0.05)).all()
+
+
+def test_multi_label_logits_are_answers_of_yes_or_no() -> None:
+    logits = np.array([[2.0, -1.0], [0.5, 0.0]])
+    yes = softmax(two_labels(logits))[:, 1].reshape(2, 2)
+    assert yes == pytest.approx(1 / (1 + np.exp(-logits)))
+
+
+def test_averaged_probabilities_have_logits_too() -> None:
+    probabilities = np.array([[0.7, 0.2, 0.1]])
+    assert softmax(np.log(probabilities)) == pytest.approx(probabilities)
+
+
+def test_reliability_curve_is_scikit_learns() -> None:
+    """Of yes-or-no answers whose confidence is the probability of yes."""
+    chance = np.random.default_rng(1)
+    yes = 0.5 + chance.random(500) / 2
+    labels = (chance.random(500) < yes).astype(int)
+    bins = reliability(Answers(labels, np.stack([1 - yes, yes], 1), ("no", "yes")), n_bins=10)
+    accuracy, confidence = calibration_curve(labels, yes, n_bins=10)
+    assert [found.accuracy.value for found in bins] == pytest.approx(accuracy)
+    assert [found.confidence for found in bins] == pytest.approx(confidence)
+    assert sum(found.n_documents for found in bins) == 500
+
+
+def test_nothing_to_fit_on() -> None:
+    with pytest.raises(UserError, match="no validation documents"):
+        fit_temperature(np.zeros((0, 2)), np.zeros(0, int))

@@ -1,0 +1,1 @@
+"""Answers -> evidence: scores with intervals, calibration, baselines, and the report that shows them."""

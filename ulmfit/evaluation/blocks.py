@@ -1,0 +1,313 @@
+"""The blocks of a report: each a function from evidence to paragraphs, tables and pictures, listed in BLOCKS.
+
+A new block is one function and one line; it appears in HTML and in Markdown alike, in this order. A
+block without data returns no parts and is left out. Texts are plain here: the templates escape them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import ClassVar
+
+from matplotlib.figure import Figure
+
+from ulmfit.evaluation import plots
+from ulmfit.evaluation.evidence import ComparisonRow, Course, Evidence, Explanation, ScoreRow
+from ulmfit.evaluation.intervals import Interval
+
+# Metrics that are shares and read best in percent; any other is printed as it is.
+SHARES = frozenset(
+    ("accuracy", "error", "macro_f1", "micro_f1", "subset_accuracy", "auc", "ece", "f1")
+)
+PHONE = 44
+TINY = 1e-9  # what is rarer is not worth its digits
+TITLES = {"auc": "AUC", "nll": "log-loss", "ece": "calibration error (ECE)", "r2": "R²", "mae": "MAE", "rmse": "RMSE"}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Paragraph:
+    """A few sentences."""
+
+    kind: ClassVar[str] = "paragraph"
+    text: str
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows of text; the first column heads its row."""
+
+    kind: ClassVar[str] = "table"
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    note: str = ""
+
+    @property
+    def is_wide(self) -> bool:
+        """Whether a phone shows each row as a list: its lines hold about PHONE letters."""
+        columns = list(zip(self.columns, *self.rows))
+        # What must stay on one line: a no-break space, U+00A0, is no place to break.
+        longest = [
+            max(len(word) for cell in column for word in (cell.split(" "))) for column in columns
+        ]
+        return sum(longest) + len(columns) > PHONE or any(
+            len(c) > 80 for row in self.rows for c in row
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Picture:
+    """A figure, with words for those who do not see it."""
+
+    kind: ClassVar[str] = "picture"
+    name: str
+    figure: Figure
+    words: str
+
+
+Part = Paragraph | Table | Picture | Explanation
+
+
+def percent(share: float) -> str:
+    """Write a share in percent."""
+    return "–" if math.isnan(share) else f"{100 * share:.2f}\N{NO-BREAK SPACE}%"
+
+
+def shown(figure: Interval, metric: str = "accuracy") -> str:
+    """Write a figure with its interval."""
+    if math.isnan(figure.value):
+        return "not defined"
+    if metric in SHARES:
+        return f"{percent(figure.value)} {between(100 * figure.low, 100 * figure.high, '.2f')}"
+    return f"{figure.value:.4f} {between(figure.low, figure.high, '.4f')}"
+
+
+def between(low: float, high: float, form: str) -> str:
+    """Write the ends of an interval, which stay on one line."""
+    return f"[{low:{form}},\N{NO-BREAK SPACE}{high:{form}}]"
+
+
+def basis(evidence: Evidence) -> str:
+    """Say what the figures of a table stand on."""
+    seeds = ", ".join(evidence.seed_names)
+    word = "seed" if len(evidence.seeds) == 1 else "mean of seeds"
+    return f"{evidence.documents}, {word} {seeds}, 95 % intervals in brackets"
+
+
+def scores(evidence: Evidence) -> list[Part]:
+    """Show the metrics."""
+    if not evidence.scores:
+        return []
+    has_spread = any(row.spread for row in evidence.scores)
+    columns = ("metric", "value", *(["sd over seeds"] if has_spread else []))
+    rows = tuple((*_score(row), *([_spread(row)] if has_spread else [])) for row in evidence.scores)
+    methods = " and ".join(sorted({row.figure.method for row in evidence.scores}))
+    return [Table(columns, rows, f"{basis(evidence)} ({methods}).")]
+
+
+def _score(row: ScoreRow) -> tuple[str, str]:
+    return title(row.name), shown(row.figure, row.name)
+
+
+def _spread(row: ScoreRow) -> str:
+    if row.spread is None or math.isnan(row.spread.sd):
+        return "–"
+    is_share = row.name in SHARES
+    return f"± {100 * row.spread.sd:.2f}" if is_share else f"± {row.spread.sd:.4f}"
+
+
+def title(metric: str) -> str:
+    """Name a metric for people."""
+    return TITLES.get(metric, metric.replace("_", " ").replace("f1", "F1"))
+
+
+def directions(evidence: Evidence) -> list[Part]:
+    """Set both directions beside their average."""
+    if not evidence.directions:
+        return []
+    names = [row.name for row in evidence.directions[0].scores]
+    average = tuple(row for row in evidence.scores if row.name in names)
+    lines = [(row.name, row.scores) for row in evidence.directions]
+    if average:
+        lines.append(("both, averaged", average))
+    rows = tuple((name, *(shown(r.figure, r.name) for r in scores)) for name, scores in lines)
+    return [Table(("direction", *map(title, names)), rows, f"{basis(evidence)}.")]
+
+
+def comparisons(evidence: Evidence) -> list[Part]:
+    """Set our figures beside published ones."""
+    if not evidence.comparisons:
+        return []
+    columns = ("row", "ours", "theirs", "difference", "seeds", "source")
+    rows = tuple(_comparison(row, evidence) for row in evidence.comparisons)
+    note = f"{basis(evidence)}. A published figure is taken as exact, so the interval of the difference is that of ours."
+    return [Table(columns, rows, note)]
+
+
+def _comparison(row: ComparisonRow, evidence: Evidence) -> tuple[str, ...]:
+    ours = row.ours
+    ends = (ours.value - row.theirs, ours.low - row.theirs, ours.high - row.theirs)
+    theirs = percent(row.theirs) if row.metric in SHARES else f"{row.theirs:.4f}"
+    seeds = ", ".join(map(str, row.seeds) if row.seeds else evidence.seed_names)
+    return row.name, shown(ours, row.metric), theirs, signed(*ends, row.metric), seeds, row.source
+
+
+def signed(value: float, low: float, high: float, metric: str = "accuracy") -> str:
+    """Write a difference with its interval, in points of a percentage for shares."""
+    scale, form = (100, "+.2f") if metric in SHARES else (1, "+.4f")
+    return f"{scale * value:{form}} {between(scale * low, scale * high, form)}"
+
+
+def baselines(evidence: Evidence) -> list[Part]:
+    """Set the model beside simple ones that were trained on the same labels."""
+    if not evidence.baselines:
+        return []
+    columns = (
+        "baseline", "accuracy", "macro F1", "model − baseline", "alone right: model / baseline",
+        "McNemar p", "training", "prediction",
+    )  # fmt: skip
+    rows = tuple(
+        (
+            row.name,
+            shown(row.accuracy),
+            shown(row.macro_f1),
+            signed(row.difference.value, row.difference.low, row.difference.high),
+            f"{row.test.only_first:,} / {row.test.only_second:,}",
+            f"{row.test.p_value:.2g}" if row.test.p_value > TINY else f"< {TINY:g}",
+            f"{row.fit_seconds:.1f}\N{NO-BREAK SPACE}s",
+            f"{row.predict_seconds:.1f}\N{NO-BREAK SPACE}s",
+        )
+        for row in evidence.baselines
+    )
+    ours = {row.name: shown(row.figure) for row in evidence.scores}
+    if evidence.seconds and {"accuracy", "macro_f1"} <= set(ours):
+        cost = (
+            f"{s:.1f}\N{NO-BREAK SPACE}s" for s in (evidence.seconds.fit, evidence.seconds.predict)
+        )
+        rows = (("this model", ours["accuracy"], ours["macro_f1"], *("–" * 3), *cost), *rows)
+    note = (
+        f"{basis(evidence)}. Baselines are fitted once, on {evidence.baselines[0].n_train:,} documents. "
+        "Differences are in points, with paired bootstrap intervals; McNemar's test is exact, and of "
+        "several seeds the least certain one. The seconds of the model are those of one seed, without its language model."
+    )
+    return [Table(columns, rows, note)]
+
+
+def labels(evidence: Evidence) -> list[Part]:
+    """Show how each label fares."""
+    if not evidence.labels:
+        return []
+    rows = tuple(
+        (row.name, *(shown(f) for f in (row.precision, row.recall, row.f1)), f"{row.support:,}")
+        for row in evidence.labels
+    )
+    table = Table(("label", "precision", "recall", "F1", "documents"), rows, f"{basis(evidence)}.")
+    words = f"F1 of each label with its 95 % interval; {basis(evidence)}."
+    return [table, Picture("labels", plots.label_bars(evidence.labels), words)]
+
+
+def confusion(evidence: Evidence) -> list[Part]:
+    """Show which labels are taken for which."""
+    if not evidence.confusion:
+        return []
+    names = [row.name for row in evidence.labels] or [
+        str(n) for n in range(len(evidence.confusion))
+    ]
+    figure = plots.confusion_plot(evidence.confusion, names)
+    words = f"Counts of {evidence.split} documents, seed {evidence.seed_names[0]}: true labels down, predicted labels across."
+    pairs = [
+        (count, names[true], names[said])
+        for true, row in enumerate(evidence.confusion)
+        for said, count in enumerate(row)
+        if count and true != said
+    ]
+    commonest = sorted(pairs, key=lambda pair: -pair[0])[:5]
+    rows = tuple((true, said, f"{count:,}") for count, true, said in commonest)
+    table = [Table(("true", "predicted as", "documents"), rows, "The commonest confusions.")]
+    return [Picture("confusion", figure, words), *(table if rows else [])]
+
+
+def calibration(evidence: Evidence) -> list[Part]:
+    """Show whether confidence means what it says."""
+    found = evidence.calibration
+    if found is None:
+        return []
+    chosen = f", chosen on {found.n_valid:,} validation documents" if found.n_valid else ""
+    text = (
+        f"Temperature {found.temperature:.3f}{chosen}; it changes no answer, only its confidence."
+    )
+    rows = (
+        (title("ece"), shown(found.ece_before, "ece"), shown(found.ece_after, "ece")),
+        (title("nll"), shown(found.nll_before, "nll"), shown(found.nll_after, "nll")),
+    )
+    basis_of_one = f"{evidence.documents}, seed {evidence.seed_names[0]}, 95 % intervals"
+    figure = plots.reliability_plot(found.before, found.after)
+    return [
+        Paragraph(text),
+        Table(("", "before", "after"), rows, f"{basis_of_one} in brackets."),
+        Picture("reliability", figure, f"Accuracy at each confidence; {basis_of_one} as bars."),
+    ]
+
+
+def training(evidence: Evidence) -> list[Part]:
+    """Show how training went."""
+    return [part for course in evidence.courses for part in _course(course, evidence)]
+
+
+def _course(course: Course, evidence: Evidence) -> list[Part]:
+    """Show the training of one direction."""
+    parts: list[Part] = []
+    whose = f"the {course.direction} model, seed {evidence.seed_names[0]}"
+    if course.schedule is not None:
+        words = f"Learning rate of each layer group of {whose}; where its line is missing, it is frozen."
+        figure = plots.schedule_plot(course.schedule)
+        parts.append(Picture(f"schedule-{course.direction}", figure, words))
+    if course.history.rows:
+        words = f"The losses, and the figures between 0 and 1, of {whose}."
+        figure = plots.curves_plot(course.history)
+        parts.append(Picture(f"curves-{course.direction}", figure, words))
+        note = f"The course of {whose}, on the documents held out: not results, hence without intervals."
+        rows = tuple(tuple(cell(value) for value in row) for row in course.history.rows)
+        parts.append(Table(course.history.columns, rows, note))
+    return parts
+
+
+def cell(value: str | float) -> str:
+    """Write a cell of a history."""
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def errors(evidence: Evidence) -> list[Part]:
+    """Show the wrong answers of highest confidence."""
+    rows = tuple(
+        (f"{row.true} → {row.predicted}", percent(row.confidence), row.excerpt)
+        for row in evidence.errors
+    )
+    note = f"Of seed {evidence.seed_names[0]}; texts are shortened."
+    return [Table(("true → predicted", "confidence", "text"), rows, note)] if rows else []
+
+
+def explanations(evidence: Evidence) -> list[Part]:
+    """Show which words spoke for a label and which against it."""
+    return list(evidence.explanations)
+
+
+def facts(evidence: Evidence) -> list[Part]:
+    """Show what the figures were obtained from."""
+    return [Table(("", ""), evidence.facts)] if evidence.facts else []
+
+
+BLOCKS: dict[str, Callable[[Evidence], list[Part]]] = {
+    "Scores": scores,
+    "Directions": directions,
+    "Ours against published figures": comparisons,
+    "Baselines": baselines,
+    "Labels": labels,
+    "Confusions": confusion,
+    "Calibration": calibration,
+    "Training": training,
+    "Most confident errors": errors,
+    "Explanations": explanations,
+    "Data and run": facts,
+}

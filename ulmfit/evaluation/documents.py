@@ -1,0 +1,93 @@
+"""Which documents a classifier learnt from, and which it is evaluated on.
+
+In: a classifier's manifest and a corpus. The manifest says which labels were given; the rows are drawn again
+as in training, so that baselines learn from the same ones.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ulmfit.config import require
+from ulmfit.errors import UserError
+from ulmfit.inference.classifier import Classifier
+from ulmfit.text.corpus import Corpus
+from ulmfit.text.holdout import Rows, labelled_rows
+
+EVALUATED = ("test", "valid")
+
+
+@dataclass(frozen=True, eq=False)
+class Trial:
+    """The documents of an evaluation, as numbers in the corpus."""
+
+    split: str
+    rows: np.ndarray
+    """To be answered; each has a label."""
+    n_unlabelled: int
+    """Documents of the split that have none, and are left out."""
+    taught: Rows | None
+    """What the classifier learnt from and was measured on; None if it was not trained on this corpus."""
+
+    @property
+    def given(self) -> np.ndarray | None:
+        """The documents whose labels the classifier was given, but for those that it answers now."""
+        if self.taught is None:
+            return None
+        return np.setdiff1d(np.union1d(self.taught.train, self.taught.valid), self.rows)
+
+
+def trial_of(classifier: Classifier, corpus: Corpus, split: str) -> Trial:
+    """Choose the labelled documents of a split; without a valid split, those held out in training stand for it."""
+    require(split in EVALUATED, "split", split, ", ".join(EVALUATED))
+    taught, rows = taught_rows(classifier, corpus), corpus.rows(split)
+    if split == "valid" and not len(rows) and taught is not None:
+        rows = taught.valid
+    if not len(rows):
+        found = [name for name in EVALUATED if len(corpus.rows(name))]
+        raise UserError(
+            f"{corpus.folder} has no {split} documents: "
+            + (f"--split may be {' or '.join(found)}" if found else "prepare it again with --split COLUMN")
+        )  # fmt: skip
+    labelled = rows[_has_label(corpus, rows)]
+    if not len(labelled):
+        raise UserError(
+            f"none of the {len(rows):,} {split} documents of {corpus.folder} has a label, which an "
+            "evaluation needs: prepare it again with labels, or ask `ulmfit predict` for answers alone"
+        )
+    return Trial(split, labelled, len(rows) - len(labelled), taught)
+
+
+def taught_rows(classifier: Classifier, corpus: Corpus) -> Rows | None:
+    """Draw again what a classifier learnt from, if it is this corpus that it learnt from."""
+    settings = classifier.manifest.provenance.config
+    if settings.get("stage") != "train_classifier" or settings.get("corpus") != corpus.fingerprint:
+        return None
+    config = settings["config"]
+    return labelled_rows(
+        corpus, share=config["valid_share"], seed=config["seed"], n_labels=config["n_labels"]
+    )
+
+
+def labelled(corpus: Corpus, split: str) -> np.ndarray:
+    """Number the documents of a split that have a label."""
+    rows = corpus.rows(split)
+    return rows[_has_label(corpus, rows)]
+
+
+def n_repeated(corpus: Corpus, rows: np.ndarray) -> int:
+    """Count the documents that also stand elsewhere in the corpus, token for token."""
+    others = np.setdiff1d(np.arange(len(corpus)), rows)
+    known = {hash(corpus[row].tobytes()) for row in others.tolist()}
+    return sum(hash(corpus[row].tobytes()) in known for row in rows.tolist())
+
+
+def _has_label(corpus: Corpus, rows: np.ndarray) -> np.ndarray:
+    if corpus.labels is None:
+        return np.zeros(len(rows), bool)
+    labels = np.asarray(corpus.labels[rows])
+    if corpus.label_kind == "number":
+        return np.isfinite(labels)
+    return labels >= 0 if labels.ndim == 1 else (labels >= 0).all(axis=1)
