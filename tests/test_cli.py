@@ -15,19 +15,20 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from ulmfit import cli, verbs
+from ulmfit import cli
 from ulmfit.config import PRESETS, TextConfig
-from ulmfit.flags import (
+from ulmfit.errors import Stopped
+from ulmfit.flags import parse
+from ulmfit.progress import Progress
+from ulmfit.text.datasets import DATASETS
+from ulmfit.verb_flags import (
     CheckFlags,
     ConvertFlags,
     DataFlags,
     DoctorFlags,
     GenerateFlags,
     PrepareFlags,
-    parse,
 )
-from ulmfit.progress import Progress
-from ulmfit.text.datasets import DATASETS
 
 ROOT = Path(__file__).resolve().parents[1]
 Capture = pytest.CaptureFixture[str]
@@ -62,14 +63,14 @@ def test_help_names_every_verb(capsys: Capture) -> None:
 
 def test_every_verb_has_a_function_and_help(capsys: Capture) -> None:
     for verb in cli.VERBS:
-        assert callable(getattr(verbs, verb.replace("-", "_")))
+        assert cli.function_of(verb).__name__ == verb.replace("-", "_")
         assert cli.main([verb, "--help"]) == 0
         assert "--json" in capsys.readouterr().out
 
 
 def test_help_of_prepare_has_every_knob_with_its_text(capsys: Capture) -> None:
     assert cli.main(["prepare", "--help"]) == 0
-    said = " ".join(capsys.readouterr().out.replace("│", " ").split())
+    said = " ".join(capsys.readouterr().out.replace("[no-]", "").split())
     for field in fields(TextConfig):
         assert f"--{field.name.replace('_', '-')} " in said
     assert "A token seen less often than this is unknown" in said
@@ -222,6 +223,20 @@ def test_ctrl_c_is_one_line() -> None:
     said = running.communicate(timeout=30)[1]
     assert running.returncode == 130
     assert said.count("\n") == 1, said
+
+
+@pytest.mark.parametrize(
+    ("reason", "code"), [("Ctrl-C", 130), ("SIGTERM", 143), ("--max-minutes", 3)]
+)
+def test_a_stopped_training_is_one_line_and_has_its_code(
+    reason: str, code: int, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(argv: list[str]) -> None:
+        raise Stopped(f"stopped ({reason})\nin epoch 2", reason=reason)
+
+    monkeypatch.setattr("ulmfit.verbs.data", stop)
+    assert cli.main(["data"]) == code
+    assert capsys.readouterr() == ("", f"ulmfit: stopped ({reason}) in epoch 2\n")
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="pipes break otherwise on Windows")

@@ -12,29 +12,49 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from ulmfit.config import PRESETS, TextConfig
     from ulmfit.errors import UserError
+    from ulmfit.estimator import ULMFiTClassifier
+    from ulmfit.inference.classifier import Classifier
     from ulmfit.inference.language_model import LanguageModel, load_pretrained
+    from ulmfit.inference.pair import LanguageModelPair
+    from ulmfit.recipe import fit
+    from ulmfit.stages.finetune_lm import finetune_lm
+    from ulmfit.stages.pretrain_lm import pretrain_lm
+    from ulmfit.stages.train_classifier import train_classifier
     from ulmfit.text.batches import classifier_dataloaders, lm_dataloaders
     from ulmfit.text.check import check
     from ulmfit.text.corpus import Corpus
     from ulmfit.text.prepare import prepare
     from ulmfit.text.tokenizers import build_tokenizer
     from ulmfit.text.vocab import Vocab
+    from ulmfit.training.classifier_learner import text_classifier_learner
+    from ulmfit.training.lm_learner import language_model_learner
+    from ulmfit.training.measure import evaluate_lm
 
 __version__ = "0.1.0"
 __all__ = [
     "PRESETS",
+    "Classifier",
     "Corpus",
     "LanguageModel",
+    "LanguageModelPair",
     "TextConfig",
+    "ULMFiTClassifier",
     "UserError",
     "Vocab",
     "build_tokenizer",
     "check",
     "classifier_dataloaders",
+    "evaluate_lm",
+    "finetune_lm",
+    "fit",
+    "language_model_learner",
     "lm_dataloaders",
     "load",
     "load_pretrained",
     "prepare",
+    "pretrain_lm",
+    "text_classifier_learner",
+    "train_classifier",
 ]
 
 _HOMES = {
@@ -42,18 +62,33 @@ _HOMES = {
     "TextConfig": "ulmfit.config",
     "UserError": "ulmfit.errors",
     "LanguageModel": "ulmfit.inference.language_model",
+    "LanguageModelPair": "ulmfit.inference.pair",
     "load_pretrained": "ulmfit.inference.language_model",
+    "Classifier": "ulmfit.inference.classifier",
     "Corpus": "ulmfit.text.corpus",
     "Vocab": "ulmfit.text.vocab",
     "build_tokenizer": "ulmfit.text.tokenizers",
     "check": "ulmfit.text.check",
     "classifier_dataloaders": "ulmfit.text.batches",
+    "finetune_lm": "ulmfit.stages.finetune_lm",
+    "fit": "ulmfit.recipe",
+    "ULMFiTClassifier": "ulmfit.estimator",
+    "pretrain_lm": "ulmfit.stages.pretrain_lm",
+    "text_classifier_learner": "ulmfit.training.classifier_learner",
+    "train_classifier": "ulmfit.stages.train_classifier",
+    "language_model_learner": "ulmfit.training.lm_learner",
+    "evaluate_lm": "ulmfit.training.measure",
     "lm_dataloaders": "ulmfit.text.batches",
     "prepare": "ulmfit.text.prepare",
 }
 
 # The kind in an artefact's manifest, and the public class that loads it.
-KINDS = {"corpus": "Corpus", "language_model": "LanguageModel"}
+KINDS = {
+    "corpus": "Corpus",
+    "language_model": "LanguageModel",
+    "language_model_pair": "LanguageModelPair",
+    "classifier": "Classifier",
+}
 
 
 def __getattr__(name: str) -> Any:
@@ -69,7 +104,7 @@ def __dir__() -> list[str]:
     return sorted({*globals(), *__all__})
 
 
-def load(folder: str | Path) -> Corpus | LanguageModel:
+def load(folder: str | Path) -> Corpus | LanguageModel | LanguageModelPair | Classifier:
     """Load any artefact folder; its manifest says what it is."""
     from ulmfit.errors import UserError
     from ulmfit.files import MANIFEST, read_json

@@ -1,7 +1,7 @@
 """The program `ulmfit`: argv in, the same functions as in Python called, an exit code out.
 
-0: done. 2: the input is wrong, said in one line on stderr. 1: a failure of ours, with traceback. 130: Ctrl-C.
-Results go to stdout, everything else to stderr.
+0: done. 2: the input is wrong, said in one line on stderr. 1: a failure of ours, with traceback. A training that
+was stopped and can go on: 130 by Ctrl-C, 143 by SIGTERM, 3 by --max-minutes. Results go to stdout, all else to stderr.
 """
 
 from __future__ import annotations
@@ -9,34 +9,79 @@ from __future__ import annotations
 import importlib
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import NamedTuple
 
-from ulmfit.errors import UserError, nearest
+from ulmfit.errors import Stopped, UserError, nearest
 
-# A verb and its line in --help; what it does is the function of that name in verbs.py, imported when it is called.
-VERBS: dict[str, str] = {
-    "prepare": "turn texts into a corpus: vocabulary, tokenizer and ids",
-    "check": "say what is wrong with a data set before any training",
-    "generate": "let a language model write",
-    "convert": "turn weights of fastai and MultiFiT into a language model's folder, and back",
-    "doctor": "look at this installation and this machine",
-    "data": "list the registered data sets",
+
+class Verb(NamedTuple):
+    """A line in --help, and the module that has the function, imported when it is called."""
+
+    line: str
+    home: str = "verbs"
+    in_company: bool = False
+    """Whether several processes, launched together, do it together."""
+
+
+# The function of a verb has its name, with _ for -.
+VERBS: dict[str, Verb] = {
+    "prepare": Verb("turn texts into a corpus: vocabulary, tokenizer and ids"),
+    "check": Verb("say what is wrong with a data set before any training"),
+    "pretrain-lm": Verb("stage 1: train a language model from random weights", "stage_verbs", True),
+    "finetune-lm": Verb(
+        "stage 2: let a language model learn the target texts", "stage_verbs", True
+    ),
+    "train-classifier": Verb("stage 3: turn it into a classifier of labels", "stage_verbs"),
+    "fit": Verb("all stages: from texts and labels to a classifier", "stage_verbs"),
+    "predict": Verb("let a classifier answer for the texts of a file", "predict_verb"),
+    "explain": Verb("show which words of a text speak for a label", "explain_verb"),
+    "generate": Verb("let a language model write"),
+    "convert": Verb("turn weights of fastai and MultiFiT into a language model's folder, and back"),
+    "recipe": Verb("show what a preset sets, or in what two differ", "recipe_verb"),
+    "doctor": Verb("look at this installation and this machine"),
+    "data": Verb("list the registered data sets"),
 }
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one verb and return the exit code."""
     try:
-        return _run(sys.argv[1:] if argv is None else list(argv))
+        with _one_voice():
+            return _run(sys.argv[1:] if argv is None else list(argv))
     except UserError as error:
         print(f"ulmfit: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
+    except Stopped as stop:
+        print(f"ulmfit: {' '.join(str(stop).split())}", file=sys.stderr)
+        return stop.exit_code
     except KeyboardInterrupt:
         print("ulmfit: stopped by Ctrl-C; nothing half-written was kept", file=sys.stderr)
         return 130
     except BrokenPipeError:  # the reader of our output, such as head, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+
+
+def function_of(verb: str) -> Callable[[Sequence[str]], None]:
+    """Import the function of a verb."""
+    home = importlib.import_module(f"ulmfit.{VERBS[verb].home}")
+    return getattr(home, verb.replace("-", "_"))
+
+
+def _one_voice() -> AbstractContextManager[object]:
+    """Let processes that were launched together speak as one."""
+    if not _is_in_company():  # a program alone need not import what it takes
+        return nullcontext()
+    from ulmfit.training.distributed import one_voice
+
+    return one_voice()
+
+
+def _is_in_company() -> bool:
+    """Say whether a launcher such as torchrun has started several of us."""
+    return "RANK" in os.environ and os.environ.get("WORLD_SIZE", "1") != "1"
 
 
 def _run(argv: list[str]) -> int:
@@ -51,8 +96,10 @@ def _run(argv: list[str]) -> int:
     verb, *rest = argv
     if verb not in VERBS:
         raise UserError(f"no verb {verb!r}: {nearest(verb, VERBS)} (see ulmfit --help)")
+    if _is_in_company() and not VERBS[verb].in_company:
+        raise UserError(f"{verb} is the work of one process: start it without a launcher")
     try:
-        getattr(importlib.import_module("ulmfit.verbs"), verb.replace("-", "_"))(rest)
+        function_of(verb)(rest)
     except SystemExit as stop:  # after the --help of a verb
         return int(stop.code or 0)
     sys.stdout.flush()
@@ -61,5 +108,5 @@ def _run(argv: list[str]) -> int:
 
 def _help() -> str:
     wide = max(map(len, VERBS))
-    verbs = "\n".join(f"  {verb:{wide}}  {line}" for verb, line in VERBS.items())
+    verbs = "\n".join(f"  {verb:{wide}}  {entry.line}" for verb, entry in VERBS.items())
     return f"usage: ulmfit VERB ...\n\n{verbs}\n\nFlags of a verb: ulmfit VERB --help. Version: ulmfit --version."

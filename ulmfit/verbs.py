@@ -1,14 +1,11 @@
-"""What each verb of the command line does: flags in, one public function called, its result on stdout.
+"""What the verbs before and beside training do: flags in, one public function called, its result on stdout.
 
-To add a verb: its flags in flags.py, a function here, a line in `cli.VERBS`.
+To add a verb: its flags in verb_flags.py, a function here, a line in `cli.VERBS`.
 """
 
 from __future__ import annotations
 
 import contextlib
-import io
-import json
-import sys
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -16,17 +13,17 @@ from typing import Any
 
 from ulmfit.config import TextConfig
 from ulmfit.errors import UserError
-from ulmfit.files import MANIFEST
-from ulmfit.flags import (
+from ulmfit.flags import parse
+from ulmfit.output import print_result, say, say_written, written_at
+from ulmfit.progress import Progress
+from ulmfit.verb_flags import (
     CheckFlags,
     ConvertFlags,
     DataFlags,
     DoctorFlags,
     GenerateFlags,
     PrepareFlags,
-    parse,
 )
-from ulmfit.progress import Progress
 
 
 def prepare(argv: Sequence[str]) -> None:
@@ -41,7 +38,7 @@ def prepare(argv: Sequence[str]) -> None:
         )
     from ulmfit.text.prepare import prepare as prepare_corpus
 
-    before = _written_at(flags.out)
+    before = written_at(flags.out)
     with _progress() as progress:
         corpus = prepare_corpus(
             flags.documents(),
@@ -55,9 +52,8 @@ def prepare(argv: Sequence[str]) -> None:
             n_workers=flags.workers,
             progress=lambda documents, _tokens: progress("documents", documents),
         )
-    is_new = _written_at(flags.out) != before
-    _say(f"{'wrote' if is_new else 'up to date:'} {flags.out}")
-    _print(corpus.summary() if flags.json else str(corpus))
+    say_written(flags.out, before=before)
+    print_result(corpus.summary() if flags.json else str(corpus))
 
 
 def check(argv: Sequence[str]) -> None:
@@ -75,7 +71,7 @@ def check(argv: Sequence[str]) -> None:
         data_dir=flags.data_dir,
         columns=flags.columns or None,
     )
-    _print(report.to_json() if flags.json else str(report))
+    print_result(report.to_json() if flags.json else str(report))
     if errors := report.errors():
         raise UserError(f"{report.name}: {errors[0].what}: {errors[0].detail}; {errors[0].action}")
 
@@ -98,7 +94,7 @@ def generate(argv: Sequence[str]) -> None:
         stop_at_document=flags.stop_at_document,
     )
     settings = {name: value for name, value in asdict(flags).items() if name != "json"}
-    _print({**settings, "text": text} if flags.json else text)
+    print_result({**settings, "text": text} if flags.json else text)
 
 
 def convert(argv: Sequence[str]) -> None:
@@ -120,8 +116,8 @@ def convert(argv: Sequence[str]) -> None:
     parts = convert_weights(
         flags.source, flags.out, vocab=flags.vocab, direction=flags.direction or None
     )
-    _say(f"wrote {flags.out}")
-    _print(to_json(parts.manifest) if flags.json else str(LanguageModel(parts)))
+    say(f"wrote {flags.out}")
+    print_result(to_json(parts.manifest) if flags.json else str(LanguageModel(parts)))
 
 
 def _export(flags: ConvertFlags, out: Path) -> None:
@@ -133,7 +129,7 @@ def _export(flags: ConvertFlags, out: Path) -> None:
         raise UserError("--to fastai takes --out alone: the folder knows vocabulary and direction")
     files = export_fastai(load_language_model(flags.source), out)
     paths = {name: str(path) for name, path in asdict(files).items()}
-    _print(paths if flags.json else "\n".join(paths.values()))
+    print_result(paths if flags.json else "\n".join(paths.values()))
 
 
 def doctor(argv: Sequence[str]) -> None:
@@ -142,7 +138,7 @@ def doctor(argv: Sequence[str]) -> None:
     from ulmfit.doctor import examine
 
     health = examine(data_dir=flags.data_dir)
-    _print(health.to_json() if flags.json else str(health))
+    print_result(health.to_json() if flags.json else str(health))
 
 
 def data(argv: Sequence[str]) -> None:
@@ -162,7 +158,7 @@ def data(argv: Sequence[str]) -> None:
         for row in describe()
     ]
     folder = str(data_folder(flags.data_dir))
-    _print({"data_dir": folder, "data_sets": rows} if flags.json else _table(rows, folder))
+    print_result({"data_dir": folder, "data_sets": rows} if flags.json else _table(rows, folder))
 
 
 def _table(rows: list[dict[str, Any]], folder: str) -> str:
@@ -183,11 +179,11 @@ def _show(text: str, config: TextConfig, *, is_json: bool) -> None:
 
     steps = build_tokenizer(config).steps(text)
     if is_json:
-        _print([{"rule": rule, "text": after} for rule, after in steps])
+        print_result([{"rule": rule, "text": after} for rule, after in steps])
         return
     wide = max(len(rule) for rule, _ in steps)
     shown = ((rule, after.replace("\n", "\\n")) for rule, after in steps)
-    _print("\n".join(f"{rule:{wide}}  {after}" for rule, after in shown))
+    print_result("\n".join(f"{rule:{wide}}  {after}" for rule, after in shown))
 
 
 @contextlib.contextmanager
@@ -198,20 +194,3 @@ def _progress() -> Generator[Callable[..., None]]:
         yield progress
     finally:
         progress.close()
-
-
-def _written_at(folder: Path) -> int | None:
-    """Tell when an artefact was written; None if it is not there."""
-    manifest = folder / MANIFEST
-    return manifest.stat().st_mtime_ns if manifest.is_file() else None
-
-
-def _say(line: str) -> None:
-    print(line, file=sys.stderr)
-
-
-def _print(result: Any) -> None:
-    """Print text as it is, and anything else as JSON, in UTF-8 whatever the console's encoding."""
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(encoding="utf-8")
-    print(result if isinstance(result, str) else json.dumps(result, ensure_ascii=False, indent=1))
