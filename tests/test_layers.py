@@ -12,7 +12,7 @@ PACKAGE = Path(__file__).resolve().parents[1] / "ulmfit"
 ORDER = (
     "errors", "config", "files", "history", "text", "models", "inference", "training", "stages", "evaluation",
     "recipe", "estimator", "doctor", "progress", "output", "usage", "flags", "verb_flags", "stage_flags",
-    "verbs", "stage_verbs", "predict_verb", "recipe_verb", "explain_verb", "cli", "__main__",
+    "verbs", "stage_verbs", "predict_verb", "recipe_verb", "explain_verb", "evaluate_verb", "cli", "__main__",
 )  # fmt: skip
 # Who may import them; a folder stands for all of its files.
 HEAVY = {

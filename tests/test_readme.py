@@ -51,15 +51,16 @@ def test_ci_reads_the_same_commands(name: str) -> None:
     assert done.stdout == block(f"command: {name}")
 
 
+@pytest.mark.slow  # the script of CI runs the same command
 def test_the_main_job(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Run the last line of the main command in this environment; the demo has 5,000 documents."""
+    """Run the last line of the main command in this environment."""
     monkeypatch.chdir(tmp_path)
     program, *argv = shlex.split(block("command: main").splitlines()[-1])
     assert program == ".venv/bin/ulmfit"
     assert main(argv) == 0
-    assert "5,000" in capsys.readouterr().out
+    assert "classifier" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("line", block("example: shell").splitlines())
@@ -71,6 +72,18 @@ def test_shell_example(
     assert program == "ulmfit"
     assert main(argv) == 0
     assert capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_stages_example(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for line in block("example: stages").splitlines():
+        program, *argv = shlex.split(line)
+        assert program == "ulmfit"
+        assert main(argv) == 0
+        assert capsys.readouterr().out
 
 
 def test_python_example(tmp_path: Path) -> None:

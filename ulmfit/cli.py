@@ -36,6 +36,8 @@ VERBS: dict[str, Verb] = {
     "train-classifier": Verb("stage 3: turn it into a classifier of labels", "stage_verbs"),
     "fit": Verb("all stages: from texts and labels to a classifier", "stage_verbs"),
     "predict": Verb("let a classifier answer for the texts of a file", "predict_verb"),
+    "evaluate": Verb("measure a model, and set a classifier beside baselines", "evaluate_verb"),
+    "report": Verb("draw the report of an evaluation again", "evaluate_verb"),
     "explain": Verb("show which words of a text speak for a label", "explain_verb"),
     "generate": Verb("let a language model write"),
     "convert": Verb("turn weights of fastai and MultiFiT into a language model's folder, and back"),

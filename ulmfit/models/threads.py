@@ -1,12 +1,17 @@
-"""How many threads share the small operations of a recurrent step: one."""
+"""How many threads share the small operations of a recurrent step, or all those of a small model: one."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import torch
+
+from ulmfit.models.arch import ArchConfig
+
+# Multiplications of a recurrent step below which a second thread costs more than it brings.
+WORTH_SHARING = 1 << 24
 
 _lock = threading.Lock()
 _n_inside = 0
@@ -34,3 +39,9 @@ def one_thread() -> Generator[None, None, None]:
             _n_inside -= 1
             if not _n_inside:
                 torch.set_num_threads(_n_before)
+
+
+def threads_for(arch: ArchConfig, *, bs: int) -> AbstractContextManager[None]:
+    """Keep a small model's training on one thread; a large one takes what torch has."""
+    is_large = bs * 4 * arch.n_hid**2 >= WORTH_SHARING
+    return nullcontext() if is_large else one_thread()

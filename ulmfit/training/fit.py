@@ -52,7 +52,7 @@ def train(
     is_quiet = listener is not None or not world().is_first
     if is_quiet:
         learn.remove_cbs(ProgressCallback)
-    with Interrupts(max_minutes) as interrupts:
+    with Interrupts(max_minutes) as interrupts, learn.threads():
         parts = [follow, alarm, journal, best, Checkpoints(trainer, run, interrupts)]
         if world().size > 1:
             parts.append(StepTogether())
@@ -68,7 +68,7 @@ def train(
 
 def measure(learn: StageLearner) -> Measured:
     """Measure the weights as they are on the validation documents."""
-    with learn.no_bar(), learn.no_logging():
+    with learn.no_bar(), learn.no_logging(), learn.threads():
         learn.validate()
     return learn.measured()
 

@@ -6,6 +6,7 @@ The only rooms that build one are lm_learner.py and classifier_learner.py, with 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ from fastai.callback.training import GradientClip
 from fastai.learner import Learner
 from fastai.optimizer import OptimWrapper
 
+from ulmfit.models.threads import threads_for
 from ulmfit.text.corpus import Corpus
 from ulmfit.training.callbacks import Accumulate, FollowPhases, Regularise
 from ulmfit.training.config import StageConfig
@@ -88,6 +90,11 @@ class StageLearner(Learner):
             first_epoch=self.dls.train.epoch,
         )
         self.fit(follow.n_epochs, cbs=[follow])
+
+    def threads(self) -> AbstractContextManager[None]:
+        """Choose the number of threads that suits the size of the model, while the block runs."""
+        arch = getattr(self.model.arch, "encoder", self.model.arch)  # a classifier's, or its own
+        return threads_for(arch, bs=self.config.bs)
 
     def n_tokens(self) -> int:
         """Count the tokens of the batch at hand, without padding."""

@@ -21,7 +21,7 @@ from filelock import FileLock, Timeout
 from ulmfit.errors import UserError
 from ulmfit.files import MANIFEST, atomic_file, read_json, write_json
 from ulmfit.training.checkpoint import flush_to_disk
-from ulmfit.training.distributed import wait, world
+from ulmfit.training.distributed import total, wait, world
 
 Settings = Mapping[str, Any]  # JSON: stage, fingerprints of the inputs, and config
 CHECKPOINT, SETTINGS, LOCK = "checkpoint.safetensors", "settings.json", "lock"
@@ -71,7 +71,9 @@ def open_run(
     run = Run(Path(os.path.abspath(out)), json.loads(json.dumps(settings)))
     with _held(run, restart) if world().is_first else contextlib.nullcontext():
         wait()  # several processes train one model: the first prepares the folder for all
-        run = replace(run, is_finished=not restart and _is_made(run))
+        # All decide at once: a slow one alone might see what the first has made in the meantime.
+        is_finished = any(total([not restart and _is_made(run)]))
+        run = replace(run, is_finished=is_finished)
         if not run.is_finished and not run.folder.is_dir():
             raise UserError(
                 f"process {world().rank} does not see {run.folder}: choose an --out that all machines share"
