@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 import numpy as np
-from matplotlib.figure import Figure
 
 from ulmfit.evaluation.answers import Answers
 from ulmfit.evaluation.baselines import LabelledTexts, run_baselines
 from ulmfit.evaluation.calibration import fit_temperature
-from ulmfit.evaluation.evidence import ComparisonRow, Evidence, Explanation, Grid
+from ulmfit.evaluation.evidence import (
+    ComparisonRow,
+    Course,
+    Evidence,
+    Explanation,
+    Grid,
+    Predictions,
+    Seconds,
+)
 from ulmfit.evaluation.gather import (
     baseline_row,
     calibration_rows,
-    confident_errors,
+    direction_row,
+    error_row,
     label_rows,
     score_rows,
+    surest_errors,
 )
 from ulmfit.evaluation.intervals import wilson
 from ulmfit.evaluation.scores import score
@@ -50,35 +59,35 @@ def made_evidence(*, n: int = 400, n_labels: int = 5) -> Evidence:
     noisy = np.where(chance.random(n) < 0.5, labels, chance.integers(n_labels, size=n))
     documents = LabelledTexts([f"w{a} x{b}" for a, b in zip(noisy, labels[::-1])], labels, names)
     accuracy = wilson(int(seeds[0].is_right.sum()), n)
-    columns = ("epoch", "train_loss", "valid_loss", "accuracy")
-    rows = tuple((epoch, 1 / epoch, 1.2 / epoch, 1 - 0.3 / epoch) for epoch in range(1, 6))
     return Evidence(
         title="Made answers <em>of nobody</em>",
         protocol="clean",
         seeds=(0, 1),
         n_documents=n,
+        notes=("Nobody wrote <i>these</i> documents.",),
         facts=(("data set", "made"), ("training documents", f"{n:,}")),
         scores=score_rows(seeds),
+        directions=tuple(direction_row(name, seeds) for name in ("forward", "backward")),
         comparisons=(
             ComparisonRow("made, both directions", "accuracy", accuracy, 0.954, "Table 2", (0,)),
         ),
         baselines=tuple(baseline_row(seeds, b) for b in run_baselines(documents, documents)),
+        seconds=Seconds(90.0, 1.5),
         labels=label_rows(seeds),
         confusion=score(seeds[0]).confusion,
-        calibration=calibration_rows(seeds[0], cooled, fitted),
-        history=Grid(columns, rows),
-        schedule=made_schedule(),
-        errors=confident_errors(seeds[0], texts, n=5),
+        calibration=calibration_rows(
+            seeds[0], cooled, temperature=fitted.temperature, n_valid=fitted.n_documents
+        ),
+        courses=(made_course(),),
+        errors=tuple(error_row(seeds[0], row, texts[row]) for row in surest_errors(seeds[0], n=5)),
         explanations=(Explanation("predicted <b>", ("not", "<i>bad</i>", "at"), (-0.5, 1.5, 0.0)),),
+        predictions=Predictions(np.arange(n), tuple(seeds)),
     )
 
 
-def made_schedule() -> Figure:
-    """Two layer groups, one of them frozen at first."""
-    figure = Figure(figsize=(5.2, 2.4), layout="constrained")
-    axes = figure.subplots()
-    axes.plot([0, 1, 5], [0.001, 0.01, 0.0], label="head")
-    axes.plot([0, 1, 1, 5], [0, 0, 0.004, 0.0], label="layer 3")
-    axes.set(xlabel="epoch", ylabel="learning rate")
-    axes.legend()
-    return figure
+def made_course() -> Course:
+    """Five epochs; of the layer groups, the lower one is frozen at first."""
+    columns = ("epoch", "train_loss", "valid_loss", "accuracy")
+    rows = tuple((epoch, 1 / epoch, 1.2 / epoch, 1 - 0.3 / epoch) for epoch in range(1, 6))
+    rates = tuple((batch, 0.004 * (batch > 5), 0.01 - batch / 1000) for batch in range(1, 11))
+    return Course("forward", Grid(columns, rows), Grid(("batch", "layer 1", "head"), rates))

@@ -30,6 +30,12 @@ def test_versions_and_device(health: doctor.Health) -> None:
     assert health.device.startswith("cuda") == torch.cuda.is_available()
 
 
+def test_kernels_are_reported_and_can_be_switched_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ULMFIT_NATIVE", "off")
+    found = doctor.examine()
+    assert "ULMFIT_NATIVE" in found.native and found.native in str(found)
+
+
 def test_free_disk_of_a_folder_that_is_not_there_yet(health: doctor.Health, tmp_path: Path) -> None:
     assert health.free_disk_gb == pytest.approx(shutil.disk_usage(tmp_path).free / 1e9, abs=1)
 

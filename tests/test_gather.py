@@ -15,10 +15,11 @@ from ulmfit.evaluation.gather import (
     EXCERPT,
     baseline_row,
     calibration_rows,
-    confident_errors,
+    error_row,
     excerpt,
     label_rows,
     score_rows,
+    surest_errors,
 )
 from ulmfit.evaluation.intervals import mcnemar, wilson
 from ulmfit.evaluation.metrics import METRICS
@@ -78,7 +79,9 @@ def test_calibration_of_test_answers() -> None:
         Answers(labels[200:], softmax(3 * logits[200:], temperature=t), NAMES)
         for t in (1.0, fitted.temperature)
     )
-    rows = calibration_rows(before, after, fitted)
+    rows = calibration_rows(
+        before, after, temperature=fitted.temperature, n_valid=fitted.n_documents
+    )
     assert rows.n_valid == 200
     assert rows.ece_before.low > rows.ece_after.value
     assert sum(found.n_documents for found in rows.after) == 200
@@ -87,11 +90,26 @@ def test_calibration_of_test_answers() -> None:
 def test_the_surest_errors_come_first() -> None:
     scores = np.array([[0.6, 0.4], [0.1, 0.9], [0.2, 0.8], [0.3, 0.7]])
     answers = Answers(np.array([1, 0, 1, 0]), scores, ("ham", "spam"))
-    rows = confident_errors(answers, ["zero", "one", "two", "three"], n=2)
+    texts = ["zero", "one", "two", "three"]
+    rows = [error_row(answers, place, texts[place]) for place in surest_errors(answers, n=2)]
     assert [(r.excerpt, r.true, r.predicted, r.confidence) for r in rows] == [
         ("one", "ham", "spam", 0.9),
         ("three", "ham", "spam", 0.7),
     ]
+
+
+def test_errors_of_many_labels_and_of_numbers() -> None:
+    """Of many labels the surest wrong decision counts, of numbers the distance."""
+    labels = np.array([[1, 0], [0, 1], [1, 1]])
+    scores = np.array([[0.9, 0.6], [0.1, 0.9], [0.05, 0.8]])
+    many = Answers(labels, scores, ("loud", "long"), "multi")
+    assert surest_errors(many) == [2, 0]
+    row = error_row(many, 2, "a text")
+    assert (row.true, row.predicted, row.confidence) == ("loud, long", "long", 0.95)
+    numbers = Answers(np.array([1.0, 2.0, 3.0]), np.array([1.0, 0.5, 7.0]), (), "number")
+    assert surest_errors(numbers) == [2, 1]
+    row = error_row(numbers, 2, "a text")
+    assert (row.true, row.predicted) == ("3", "7") and np.isnan(row.confidence)
 
 
 def test_excerpts_end_at_a_word() -> None:

@@ -146,6 +146,34 @@ def test_parameters_of_every_backbone(backbone: str, tied: bool) -> None:
     assert id(names["encoder.embedding.weight"]) in map(id, groups[-1])
 
 
+@pytest.mark.parametrize("tied", [True, False])
+def test_the_embeddings_gradient_is_dense_and_adds_up(tied: bool) -> None:
+    """Over two batches without zeroing, alone and with the decoder's, in the same bits each time."""
+    model = make_model(ArchConfig(**SIZES, **NO_DROPOUT, tie_weights=tied))
+    weight = model.encoder.embedding.weight
+    found = []
+    for parts in ((0,), (1,), (0, 1), (0, 1)):
+        model.zero_grad()
+        for seed in parts:
+            model(make_ids(4, 9, seed)).losses(make_ids(4, 9, seed + 5)).mean().backward()
+        assert not weight.grad.is_sparse and weight.grad.is_contiguous()
+        found.append(weight.grad.clone())
+    assert torch.allclose(found[0] + found[1], found[2], atol=1e-6)
+    assert torch.equal(found[2], found[3])
+    model.zero_grad()
+    model(make_ids(4, 9)).raw.square().mean().backward()  # no decoder in this loss
+    rows = weight.grad.abs().sum(1).nonzero().flatten().tolist()
+    assert not weight.grad.is_sparse and set(rows) <= set(make_ids(4, 9).flatten().tolist())
+
+
+def test_a_frozen_embedding_gets_no_gradient() -> None:
+    model = make_model(ArchConfig(**SIZES))
+    model.encoder.embedding.weight.requires_grad_(False)
+    model(make_ids(4, 9)).losses(make_ids(4, 9, 1)).mean().backward()
+    assert model.encoder.embedding.weight.grad is None
+    assert all(p.grad is not None for p in model.encoder.rnns.parameters())
+
+
 def test_groups_are_fastais() -> None:
     model = make_model(ArchConfig(**SIZES))
     stock = stock_language_model(model)

@@ -23,6 +23,7 @@ from ulmfit.evaluation.plots import (
     data_uri,
     label_bars,
     reliability_plot,
+    schedule_plot,
     short,
     svg,
 )
@@ -75,11 +76,27 @@ def test_bars_of_the_labels_stand_for_f1(evidence: Evidence) -> None:
 
 
 def test_curves_are_drawn_over_the_first_column(evidence: Evidence) -> None:
-    losses, shares = curves_plot(evidence.history).axes
+    losses, shares = curves_plot(evidence.courses[0].history).axes
     assert [line.get_label() for line in losses.lines] == ["train_loss", "valid_loss"]
     assert [line.get_label() for line in shares.lines] == ["accuracy"]
     assert losses.lines[0].get_xdata().tolist() == [1, 2, 3, 4, 5]
     assert shares.get_xlabel() == "epoch"
+
+
+def test_a_frozen_group_has_no_line() -> None:
+    grid = Grid(("batch", "layer 1", "head"), ((1, 0.0, 0.1), (2, 0.0, 0.2), (3, 0.05, 0.1)))
+    (axes,) = schedule_plot(grid).axes
+    lower, head = axes.lines
+    np.testing.assert_array_equal(lower.get_ydata(), [np.nan, np.nan, 0.05])
+    assert head.get_ydata().tolist() == [0.1, 0.2, 0.1]
+    assert [text.get_text() for text in axes.get_legend().texts] == ["head", "layer 1"]
+    schedule_plot(Grid(("batch", "head"), ((1, 0.1),)))  # one row only
+
+
+def test_groups_of_one_rate_are_one_line() -> None:
+    grid = Grid(("batch", "embedding", "layer 1", "head"), ((1, 0.1, 0.1, 0.2), (2, 0.2, 0.2, 0.2)))
+    (axes,) = schedule_plot(grid).axes
+    assert [line.get_label() for line in axes.lines] == ["embedding to layer 1", "head"]
 
 
 def test_a_history_that_starts_anew_is_drawn_row_by_row() -> None:

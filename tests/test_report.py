@@ -25,12 +25,13 @@ ELEMENTS = {
 # Fields of the evidence that a block needs.
 NEEDS = {
     "Scores": "scores",
+    "Directions": "directions",
     "Ours against published figures": "comparisons",
     "Baselines": "baselines",
     "Labels": "labels",
     "Confusions": "confusion",
     "Calibration": "calibration",
-    "Training": "history schedule",
+    "Training": "courses",
     "Most confident errors": "errors",
     "Explanations": "explanations",
     "Data and run": "facts",
@@ -180,7 +181,7 @@ def test_markdown_shows_texts_as_they_are(text: str, expected: str) -> None:
 def test_writing_a_report(evidence: Evidence, tmp_path: Path) -> None:
     page = write_report(evidence, tmp_path / "run 1" / "report.html")
     markdown = page.with_suffix(".md").read_text(encoding="utf-8")
-    pictures = re.findall(r"!\[\w+\]\((.*?)\)", markdown)
+    pictures = re.findall(r"!\[[\w-]+\]\((.*?)\)", markdown)
     assert len(pictures) == 5
     for picture in pictures:
         assert (page.parent / picture).read_text(encoding="utf-8").lstrip().startswith("<?xml")
@@ -216,6 +217,21 @@ def test_confusions_are_listed_from_the_commonest(evidence: Evidence) -> None:
     assert table.rows == (
         (NAMES[1], NAMES[0], "5"), (NAMES[0], NAMES[1], "2"), (NAMES[2], NAMES[1], "1"),
     )  # fmt: skip
+
+
+def test_the_model_stands_above_its_baselines(evidence: Evidence) -> None:
+    (table,) = blocks.baselines(evidence)
+    (accuracy,) = (shown(row.figure) for row in evidence.scores if row.name == "accuracy")
+    assert [row[0] for row in table.rows] == ["this model", "majority", "tfidf", "nbsvm"]
+    assert table.rows[0][1] == accuracy
+    assert table.rows[0][-2:] == ("90.0\xa0s", "1.5\xa0s")
+
+
+def test_documents_of_another_split_are_called_by_it(evidence: Evidence) -> None:
+    html = report_html(replace(evidence, split="valid", seeds=(None, 1)))
+    assert "Seeds: unknown, 1. Valid documents: 150." in html
+    assert "150 valid documents, mean of seeds unknown, 1" in html
+    assert "150 test documents" not in html
 
 
 def test_wide_tables_become_lists_on_a_phone() -> None:

@@ -271,6 +271,17 @@ def test_both_directions_make_one_classifier(corpus: Corpus, tmp_path: Path) -> 
     assert again.parts.fingerprint == clf.parts.fingerprint
 
 
+def test_a_transductive_language_model_makes_a_transductive_classifier(
+    lm: ulmfit.LanguageModel, corpus: Corpus, tmp_path: Path
+) -> None:
+    config = FinetuneConfig(
+        bs=4, seq_len=16, epochs=1, schedule="one_cycle", protocol="transductive"
+    )
+    tuned = ulmfit.finetune_lm(lm, corpus, tmp_path / "tuned", config=config, progress=silent)
+    clf = ulmfit.train_classifier(tuned, corpus, tmp_path / "clf", config=CONFIG, progress=silent)
+    assert clf.manifest.provenance.protocol == "transductive"
+
+
 def test_another_vocabulary_is_refused(corpus: Corpus, demo_corpus: Corpus, tmp_path: Path) -> None:
     write_tiny_lm(tmp_path / "lm", demo_corpus)
     with pytest.raises(UserError, match="finetune-lm"):

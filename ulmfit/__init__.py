@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from ulmfit.config import PRESETS, TextConfig
     from ulmfit.errors import UserError
     from ulmfit.estimator import ULMFiTClassifier
+    from ulmfit.evaluation.evaluate import evaluate
+    from ulmfit.evaluation.folder import read_evaluation, write_evaluation
     from ulmfit.inference.classifier import Classifier
     from ulmfit.inference.language_model import LanguageModel, load_pretrained
     from ulmfit.inference.pair import LanguageModelPair
@@ -44,6 +46,7 @@ __all__ = [
     "build_tokenizer",
     "check",
     "classifier_dataloaders",
+    "evaluate",
     "evaluate_lm",
     "finetune_lm",
     "fit",
@@ -53,8 +56,10 @@ __all__ = [
     "load_pretrained",
     "prepare",
     "pretrain_lm",
+    "read_evaluation",
     "text_classifier_learner",
     "train_classifier",
+    "write_evaluation",
 ]
 
 _HOMES = {
@@ -77,6 +82,9 @@ _HOMES = {
     "text_classifier_learner": "ulmfit.training.classifier_learner",
     "train_classifier": "ulmfit.stages.train_classifier",
     "language_model_learner": "ulmfit.training.lm_learner",
+    "evaluate": "ulmfit.evaluation.evaluate",
+    "read_evaluation": "ulmfit.evaluation.folder",
+    "write_evaluation": "ulmfit.evaluation.folder",
     "evaluate_lm": "ulmfit.training.measure",
     "lm_dataloaders": "ulmfit.text.batches",
     "prepare": "ulmfit.text.prepare",

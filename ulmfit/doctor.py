@@ -70,6 +70,8 @@ class Health:
     """Those that torch computes with."""
     cpu_features: tuple[str, ...]
     """Of avx2, avx512, bf16, amx: what makes training and inference on a processor fast."""
+    native: str
+    """"compiled", or why the small operations of the bf16 path run in torch."""
     data_dir: str
     cache_dir: str
     """Where the tokenizers' memory of words lives; "" when it is switched off."""
@@ -87,6 +89,7 @@ class Health:
             f"device     {self.device}",
             f"processor  {self.n_cores} cores to use, {self.n_threads} torch threads; "
             f"{', '.join(self.cpu_features) or 'no vector extension that we know of'}",
+            f"kernels    {self.native}",
             f"data       {self.data_dir} ({self.free_disk_gb:,.1f} GB free)",
             f"cache      {self.cache_dir or 'off'}",
         ]
@@ -120,6 +123,7 @@ def examine(*, data_dir: str | Path | None = None) -> Health:
         n_cores=n_cores,
         n_threads=n_threads,
         cpu_features=features(_cpu_flags()),
+        native=_native() if versions["torch"] else "torch is missing",
         data_dir=str(folder),
         cache_dir=str(cache_folder() or ""),
         free_disk_gb=free_disk_gb,
@@ -175,6 +179,13 @@ def _torch() -> tuple[str, int]:
     else:
         device = "cpu"
     return device, torch.get_num_threads()
+
+
+def _native() -> str:
+    """Say whether the kernels are compiled, which is tried here if it was not before."""
+    from ulmfit.models import native
+
+    return native.state()
 
 
 def _version(name: str) -> str:

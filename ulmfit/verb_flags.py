@@ -184,7 +184,7 @@ class PredictFlags:
     out: Path | None = None
     """A file to write, .csv or .jsonl, as a whole or not at all; by default CSV goes to stdout."""
     precision: str = "auto"
-    """auto (bf16 where the processor multiplies it natively), or fp32: the same numbers in any company, to 1e-5."""
+    """auto (bf16 where the processor multiplies it natively), bf16, or fp32: the same numbers in any company, to 1e-5."""
     direction: str = ""
     """forward or backward: the answers of one direction of a classifier that has both; by default their average."""
     data_dir: Path | None = None

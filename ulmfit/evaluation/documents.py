@@ -90,4 +90,5 @@ def _has_label(corpus: Corpus, rows: np.ndarray) -> np.ndarray:
     labels = np.asarray(corpus.labels[rows])
     if corpus.label_kind == "number":
         return np.isfinite(labels)
-    return labels >= 0 if labels.ndim == 1 else (labels >= 0).all(axis=1)
+    known = labels >= 0
+    return known if known.ndim == 1 else np.asarray(known.all(axis=1))

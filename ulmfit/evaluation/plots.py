@@ -10,6 +10,7 @@ import io
 import warnings
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
+from itertools import groupby
 from typing import Any
 
 import matplotlib
@@ -152,9 +153,9 @@ def schedule_plot(schedule: Grid) -> Figure:
     with drawing():
         figure = Figure(figsize=(WIDTH, 3.2), layout="constrained")
         axes = figure.subplots()
-        colors = matplotlib.colormaps["viridis"](np.linspace(0.9, 0.1, len(names)))
-        for place, (name, color) in enumerate(zip(names, colors), start=1):
-            rates = _numbers(schedule, place)
+        curves = _distinct([(n, _numbers(schedule, place)) for place, n in enumerate(names, 1)])
+        colors = matplotlib.colormaps["viridis"](np.linspace(0.85, 0.1, len(curves)))
+        for (name, rates), color in zip(curves, colors):
             axes.plot(steps, np.where(rates > 0, rates, np.nan), color=color, label=name)
         axes.set(xlabel=first, ylabel="learning rate", ylim=(0, None))
         axes.set_xlim(steps[0], steps[-1] if len(steps) > 1 else None)
@@ -162,6 +163,13 @@ def schedule_plot(schedule: Grid) -> Figure:
         handles, labels = axes.get_legend_handles_labels()
         axes.legend(handles[::-1], labels[::-1], frameon=False, fontsize=9)
     return figure
+
+
+def _distinct(curves: Sequence[tuple[str, np.ndarray]]) -> list[tuple[str, np.ndarray]]:
+    """Draw neighbours that never differ as one line: one would hide the other."""
+    groups = [list(same) for _, same in groupby(curves, key=lambda curve: curve[1].tolist())]
+    named = (" to ".join(dict.fromkeys((same[0][0], same[-1][0]))) for same in groups)
+    return [(name, same[0][1]) for name, same in zip(named, groups)]
 
 
 def _numbers(history: Grid, column: int) -> np.ndarray:

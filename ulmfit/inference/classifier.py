@@ -21,6 +21,7 @@ from ulmfit.inference.answers import Prediction, confidence, decide, predictions
 from ulmfit.inference.texts import TextEncoder, checked, windows
 from ulmfit.models.classifier_artefact import ClassifierParts, load_classifier
 from ulmfit.models.precision import Precision
+from ulmfit.models.threads import threads_for
 from ulmfit.text.buckets import DocumentBatches
 
 if TYPE_CHECKING:
@@ -155,7 +156,7 @@ class Classifier:
         label: str | None = None,
         method: Method = "occlusion",
         max_tokens: int | None = None,
-        precision: Precision = "fp32",
+        precision: Precision = "auto",
     ) -> Explanation:
         """Say which words of a text speak for a label, by default the most probable one (see explain.py)."""
         from ulmfit.inference.explain import explain
@@ -202,9 +203,10 @@ class Classifier:
             shuffle=False,
         )
         found = np.empty((len(documents), len(self.labels)), np.float32)
-        for batch in batches.batches(0):
-            output = model(torch.from_numpy(batch.ids), torch.from_numpy(batch.lengths))
-            found[batch.places] = output.logits.numpy()
+        with threads_for(self.arch.encoder, bs=BS):
+            for batch in batches.batches(0):
+                output = model(torch.from_numpy(batch.ids), torch.from_numpy(batch.lengths))
+                found[batch.places] = output.logits.numpy()
         return found
 
     @cached_property

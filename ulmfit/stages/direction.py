@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from io import BytesIO
 from pathlib import Path
 
 from ulmfit.errors import UserError, nearest
 from ulmfit.files import MANIFEST, read_json
-from ulmfit.history import STEPS, EpochRow, TrainingProgress, plot_history, steps_csv
+from ulmfit.history import STEPS, TrainingProgress, plot_history, steps_csv
 from ulmfit.inference.language_model import LanguageModel, load_pretrained
 from ulmfit.inference.pair import LanguageModelPair
 from ulmfit.models.artefact import LanguageModelParts, TextPipeline, save_language_model
@@ -19,8 +20,9 @@ from ulmfit.models.pair import KIND as PAIR
 from ulmfit.models.pair import save_language_model_pair
 from ulmfit.models.pretrained import PRETRAINED
 from ulmfit.text.corpus import Corpus
+from ulmfit.training.alone import alone
 from ulmfit.training.distributed import joined, wait, world
-from ulmfit.training.fit import Trained, measure, train
+from ulmfit.training.fit import Trained, train
 from ulmfit.training.journal import Listener
 from ulmfit.training.lm_learner import LMConfig, LMLearner, lm_learner, start
 from ulmfit.training.run import open_run
@@ -34,6 +36,13 @@ class Session:
     listener: Listener | None
     restart: bool
     max_minutes: float | None
+    began_at: float = field(default_factory=time.monotonic)
+
+    def minutes_left(self) -> float | None:
+        """Say how much of `max_minutes` is left: two directions share it."""
+        if self.max_minutes is None:
+            return None
+        return max(1e-3, self.max_minutes - (time.monotonic() - self.began_at) / 60)
 
     def say(self, notice: str | None, direction: str) -> None:
         """Pass a notice on to the listener."""
@@ -85,23 +94,20 @@ def train_direction(
         "parent": lm.fingerprint if lm else "",
         "config": asdict(config),
     }
-    with joined(), open_run(out, settings=settings, restart=session.restart) as run:
+    with joined(), alone(), open_run(out, settings=settings, restart=session.restart) as run:
         if run.is_finished:
             return LanguageModel.load(out)
         begin = start(corpus, lm, config=config)
         learn = lm_learner(corpus, begin, config=config)
         for notice in (learn.rows.notice, *(loader.dataset.notice for loader in learn.dls)):
             session.say(notice, config.direction)
-        metrics, notes = {}, [learn.rows.notice]
-        if lm is not None:
-            notes += [f"transplant: {begin.report}"]
-            metrics["valid_loss_before"] = measure(learn).valid_loss
         trained = train(
             learn,
             run,
             stage=session.stage,
             listener=session.listener,
-            max_minutes=session.max_minutes,
+            max_minutes=session.minutes_left(),
+            measures_before=lm is not None,
         )
         if world().is_first:
             provenance = Provenance(
@@ -109,10 +115,10 @@ def train_direction(
                 direction=config.direction,
                 seed=config.seed,
                 protocol=config.protocol,
-                metrics=metrics | _metrics(trained.best),
+                metrics=_metrics(trained),
                 config=settings,
                 parent=settings["parent"] or corpus.fingerprint,
-                notes=tuple(notes),
+                notes=(learn.rows.notice, *([f"transplant: {begin.report}"] if lm else [])),
             )
             _write(out, learn, trained, provenance)
         wait()
@@ -167,10 +173,11 @@ def history_files(trained: Trained, *, title: str) -> dict[str, bytes]:
     return {"history.png": picture.getvalue(), STEPS: steps_csv(trained.steps).encode()}
 
 
-def _metrics(row: EpochRow) -> dict[str, float]:
-    """Take from an epoch what is said about the model; a figure that nobody could measure is left out."""
+def _metrics(trained: Trained) -> dict[str, float]:
+    """Take what is said about the model from its epoch; a figure that nobody could measure is left out."""
     names = ("valid_loss", "accuracy", "perplexity", "bits_per_character")
-    found = {name: getattr(row, name) for name in names}
+    before = math.nan if trained.before is None else trained.before
+    found = {"valid_loss_before": before} | {n: getattr(trained.best, n) for n in names}
     return {name: value for name, value in found.items() if math.isfinite(value)}
 
 

@@ -23,6 +23,7 @@ from ulmfit.models.parts import TextPipeline
 from ulmfit.stages.direction import Session, Source, history_files, open_lm, resolve_direction
 from ulmfit.text.corpus import Corpus
 from ulmfit.text.holdout import Rows, labelled_rows
+from ulmfit.training.alone import alone
 from ulmfit.training.classifier_learner import ClassifierLearner, classifier_learner
 from ulmfit.training.config import ClassifierConfig
 from ulmfit.training.fit import Trained, train
@@ -50,6 +51,7 @@ def train_classifier(
     session = Session("train_classifier", progress, restart=restart, max_minutes=max_minutes)
     lm = open_lm(lm)
     corpus = corpus if isinstance(corpus, Corpus) else Corpus.load(corpus)
+    config = replace(config, protocol=_protocol(lm, config.protocol))
     direction = resolve_direction(lm, config.direction)
     if direction == "both" and isinstance(lm, LanguageModelPair):
         own = replace(config, direction="both")
@@ -59,12 +61,19 @@ def train_classifier(
     return _one(source, corpus, Path(out), config=own, session=session)
 
 
+def _protocol(lm: Source, asked: str) -> str:
+    """Say what the classifier may claim: no more than the language model that it comes from."""
+    models = lm if isinstance(lm, LanguageModelPair) else (lm,)
+    seen = {one.manifest.provenance.protocol for one in models}
+    return "transductive" if "transductive" in seen else asked
+
+
 def _one(
     lm: LanguageModel, corpus: Corpus, out: Path, *, config: ClassifierConfig, session: Session
 ) -> Classifier:
     """Train one direction."""
     settings = _settings(corpus, lm.parts.fingerprint, config)
-    with open_run(out, settings=settings, restart=session.restart) as run:
+    with alone(), open_run(out, settings=settings, restart=session.restart) as run:
         if not run.is_finished:
             learn = classifier_learner(corpus, lm.parts, config=config)
             session.say(learn.rows.notice, config.direction)
@@ -73,7 +82,7 @@ def _one(
                 run,
                 stage=session.stage,
                 listener=session.listener,
-                max_minutes=session.max_minutes,
+                max_minutes=session.minutes_left(),
             )
             _write(run, learn, trained, lm.parts, config)
     return Classifier.load(out)

@@ -9,11 +9,14 @@ from typing import Any
 from fastai.callback.core import Callback
 
 from ulmfit.errors import Diverged
+from ulmfit.text.lm_stream import Position
 from ulmfit.training.config import StageConfig
 
 WINDOW = 20  # batches that the running mean looks back on
-EXPLODED = 1.5  # times the lowest running mean so far, and no less than ...
-MARGIN = 2.0  # ... this many nats above it
+EXPLODED = 1.5  # times the lowest running mean, and no less than ...
+MARGIN = 2.0  # ... this many nats above it, and above where training began
+
+_FACTS = ("mean", "lowest", "beginning", "n_batches")
 
 
 class Alarm(Callback):
@@ -23,19 +26,20 @@ class Alarm(Callback):
 
     order, run_valid = 30, False
 
-    def __init__(self, config: StageConfig, checkpoint: Path) -> None:
+    def __init__(self, config: StageConfig, checkpoint: Path, *, is_likelihood: bool) -> None:
         self.config, self.checkpoint = config, checkpoint
-        self.mean, self.lowest = 0.0, 0.0
+        self.is_likelihood = is_likelihood  # in nats; the error of a number may have any size
+        self.mean, self.lowest, self.beginning = 0.0, 0.0, 0.0
         self.n_batches = 0
 
     def facts(self) -> dict[str, float]:
         """Say what a resumed training has to know."""
-        return {"mean": self.mean, "lowest": self.lowest, "n_batches": self.n_batches}
+        return {name: getattr(self, name) for name in _FACTS}
 
     def restore(self, facts: dict[str, float]) -> None:
         """Go on where `facts` were taken."""
-        self.mean, self.lowest = facts["mean"], facts["lowest"]
-        self.n_batches = int(facts["n_batches"])
+        for name in _FACTS:
+            setattr(self, name, facts[name])
 
     def after_loss(self) -> None:
         """Refuse a loss that is no number, or that has left all earlier ones behind."""
@@ -44,16 +48,39 @@ class Alarm(Callback):
             raise self._diverged(f"the loss became {loss}")
         self.n_batches += 1
         self.mean += (loss - self.mean) / min(self.n_batches, WINDOW)
-        self.lowest = self.mean if self.n_batches == 1 else min(self.lowest, self.mean)
-        if self.mean > max(EXPLODED * self.lowest, self.lowest + MARGIN):
+        if self.n_batches <= WINDOW:
+            self.lowest = self.mean
+            self.beginning = max(self.beginning, self.mean)
+        self.lowest = min(self.lowest, self.mean)
+        limit = max(EXPLODED * self.lowest, self.lowest + MARGIN, self.beginning)
+        if self.is_likelihood and self.mean > limit:
             raise self._diverged(f"the loss rose from {self.lowest:.2f} to {self.mean:.2f}")
+
+    def check(self, valid_loss: float = 0.0) -> None:
+        """Refuse weights that the last step has spoilt, before they are kept."""
+        weights = self.learn.model.state_dict().values()
+        if not math.isfinite(valid_loss):
+            raise self._diverged(f"the validation loss became {valid_loss}")
+        if not all(weight.isfinite().all() for weight in weights):
+            raise self._diverged("a weight became infinite or not a number")
 
     def _diverged(self, what: str) -> Diverged:
         position, clip = self.learn.dls.train.state(), self.config.clip
         kept = f"; the last good state is kept in {self.checkpoint}"
         return Diverged(
-            f"{what} at batch {position.batch:,} of epoch {position.epoch + 1}: "
-            f"lower --lr (now {self.config.lr:g}) or "
+            f"{what} {_place(position)}: lower {self._rate(position.epoch)} or "
             f"{'set --clip 0.1' if clip is None else f'lower --clip (now {clip:g})'}, and use "
             f"--restart{kept if self.checkpoint.exists() else ''}"
         )
+
+    def _rate(self, epoch: int) -> str:
+        """Name the flag that sets the rate of an epoch."""
+        frozen = getattr(self.config, "frozen_epochs", 0)
+        name = "frozen_lr" if epoch < frozen else "lr"
+        return f"--{name.replace('_', '-')} (now {getattr(self.config, name):g})"
+
+
+def _place(position: Position) -> str:
+    if position.batch:
+        return f"at batch {position.batch:,} of epoch {position.epoch + 1}"
+    return f"at the end of epoch {position.epoch}"

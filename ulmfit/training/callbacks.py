@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from functools import cache
 from typing import Any
 
+import torch
 from fastai.callback.core import Callback, CancelBatchException
 
 from ulmfit.models.regularisation import activation_reg, temporal_reg
@@ -30,9 +30,10 @@ class CarryState(Callback):
         self.state: State | None = None
         self._is_resumed = False
 
-    def resume(self, state: State) -> None:
+    def resume(self, state: State, *, device: torch.device) -> None:
         """Let the next training pass begin with `state`."""
-        self.state, self._is_resumed = state, True
+        self.state = tuple(tuple(part.to(device) for part in layer) for layer in state)
+        self._is_resumed = True
 
     def before_train(self) -> None:
         """Begin a pass, or go on with one."""
@@ -121,6 +122,7 @@ class FollowPhases(Callback):
         self.phases, self.accumulate, self.first_epoch = tuple(phases), accumulate, first_epoch
         ends = list(itertools.accumulate((p.epochs for p in self.phases), initial=first_epoch))
         self._spans = list(zip(self.phases, ends, ends[1:]))
+        self._n_steps: dict[int, int] = {}
 
     @property
     def n_epochs(self) -> int:
@@ -138,6 +140,7 @@ class FollowPhases(Callback):
         self.freeze(phase)
         if position == Position(start):
             self.learn.opt.clear_state()
+            self.learn.opt.zero_grad()  # of a batch that was broken off
 
     def freeze(self, phase: Phase) -> None:
         """Let exactly those layer groups learn that the phase says."""
@@ -145,6 +148,11 @@ class FollowPhases(Callback):
         for group, learns in zip(groups, phase.is_trainable(len(groups))):
             for parameter in group:
                 parameter.requires_grad_(learns)
+
+    def before_train(self) -> None:
+        """Set the last step's rates again, for an epoch of which only the measurement is left."""
+        if self.learn.dls.train.state().batch:
+            self.before_batch()
 
     def before_batch(self) -> None:
         """Set the rates of the step to which the batch belongs."""
@@ -156,8 +164,10 @@ class FollowPhases(Callback):
         )
         self.opt.set_hypers(lr=list(now.lrs), mom=now.momentum)
 
-    @cache  # noqa: B019  lives as long as the training; a jittered stream draws its cuts to count them
     def n_steps(self, start: int, stop: int) -> int:
         """Count the optimiser's steps from one epoch to another."""
-        n_batches = map(self.learn.dls.train.dataset.n_batches, range(start, stop))
-        return sum(-(-n // self.accumulate) for n in n_batches)
+        for epoch in range(start, stop):
+            if epoch not in self._n_steps:  # a jittered stream draws its cuts to count them
+                n_batches = self.learn.dls.train.dataset.n_batches(epoch)
+                self._n_steps[epoch] = -(-n_batches // self.accumulate)
+        return sum(self._n_steps[epoch] for epoch in range(start, stop))

@@ -32,6 +32,11 @@ from ulmfit.training.metrics import DOCUMENT_METRICS, DocumentSums, Measured
 class ClassifierLearner(StageLearner):
     """A Learner of a classifier."""
 
+    @property
+    def is_likelihood(self) -> bool:
+        """Whether the loss is a negative log-likelihood, and not the error of a number."""
+        return self.corpus.label_kind != "number"
+
     def n_tokens(self) -> int:
         """Count the tokens of the batch at hand, without padding."""
         return int(self.xb[1].sum())

@@ -73,7 +73,7 @@ class StageConfig:
     temporal_reg: float = 1.0
     """Weight of the penalty on jumps between steps, TAR's beta (Merity et al. 2018; all of fastai)."""
     patience: int | None = None
-    """Epochs without a better validation loss before training stops; None trains them all, as the paper does."""
+    """Epochs in a row that may be no better before training stops and goes back to the best; None trains them all (paper)."""
     precision: str = "auto"
     """auto (bf16 where the processor multiplies it natively), fp32 or bf16."""
     protocol: str = "clean"

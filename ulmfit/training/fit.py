@@ -6,6 +6,7 @@ final weights, and what the journal holds.
 
 from __future__ import annotations
 
+import math
 from contextlib import nullcontext
 from dataclasses import dataclass
 
@@ -28,6 +29,8 @@ from ulmfit.training.run import Run
 class Trained:
     """What a training leaves behind beside its weights."""
 
+    before: float | None
+    """The validation loss before the first step, if it was asked for."""
     epochs: tuple[EpochRow, ...]
     steps: tuple[StepRow, ...]
     best: EpochRow
@@ -41,23 +44,26 @@ def train(
     stage: str,
     listener: Listener | None = None,
     max_minutes: float | None = None,
+    measures_before: bool = False,
 ) -> Trained:
     """Train to the end, or to the next reason to stop; without a listener fastai shows its own bar."""
     config = learn.config
     follow = FollowPhases(learn.phases(), accumulate=config.accumulate)
     journal = Journal(follow, stage=stage, history=run.history, listener=listener)
-    alarm = Alarm(config, run.checkpoint)
+    alarm = Alarm(config, run.checkpoint, is_likelihood=learn.is_likelihood)
     best = KeepBest(run, journal, config.patience)
     trainer = Trainer(learn, follow, journal, alarm, best)
     is_quiet = listener is not None or not world().is_first
     if is_quiet:
         learn.remove_cbs(ProgressCallback)
+    saved = load_checkpoint(run.checkpoint)
+    if saved is None and measures_before:
+        journal.before = measure(learn).valid_loss
     with Interrupts(max_minutes) as interrupts, learn.threads():
         parts = [follow, alarm, journal, best, Checkpoints(trainer, run, interrupts)]
         if world().size > 1:
             parts.append(StepTogether())
         with learn.added_cbs(parts), learn.no_logging() if is_quiet else nullcontext():
-            saved = load_checkpoint(run.checkpoint)
             if saved is not None:
                 trainer.restore(saved)
             left = follow.n_epochs - learn.dls.train.epoch
@@ -81,5 +87,6 @@ def _outcome(learn: StageLearner, run: Run, journal: Journal) -> Trained:
         kept = load_checkpoint(run.best)
         if kept is not None:
             learn.model.load_state_dict(kept.tensors)
-            best = min(journal.epochs, key=lambda row: row.valid_loss)
-    return Trained(tuple(journal.epochs), tuple(journal.steps), best)
+            measured = [row for row in journal.epochs if not math.isnan(row.valid_loss)]
+            best = min(measured, key=lambda row: row.valid_loss)
+    return Trained(journal.before, tuple(journal.epochs), tuple(journal.steps), best)

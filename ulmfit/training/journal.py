@@ -5,6 +5,7 @@ All that a resumed run needs to write the same rows again is in `facts`.
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable
 from dataclasses import asdict
@@ -13,6 +14,7 @@ from typing import Any
 
 from fastai.callback.core import Callback
 
+from ulmfit.errors import UserError
 from ulmfit.files import from_json
 from ulmfit.history import EpochRow, StepRow, TrainingProgress, write_history
 from ulmfit.training.callbacks import FollowPhases
@@ -22,7 +24,7 @@ from ulmfit.training.metrics import Measured
 STEP_ROWS = 1_000  # of a whole training
 SMOOTHING = 0.98  # of the training loss that is shown, as in fastai
 
-_COUNTS = ("total_loss", "scored", "tokens", "seconds", "average", "n_batches")
+_COUNTS = ("total_loss", "scored", "tokens", "seconds", "average", "n_batches", "before")
 
 Listener = Callable[[TrainingProgress], None]
 
@@ -46,6 +48,8 @@ class Journal(Callback):
         self.listener = listener
         self.epochs: list[EpochRow] = []
         self.steps: list[StepRow] = []
+        self.before: float | None = None
+        """The validation loss before the first step, if somebody measured it."""
         self.total_loss, self.scored, self.tokens, self.seconds = 0.0, 0, 0, 0.0  # of this epoch
         self.average, self.n_batches = 0.0, 0  # of all batches
         self._is_resumed = False
@@ -75,10 +79,11 @@ class Journal(Callback):
         self._stride = max(1, self._n_in_all // STEP_ROWS)
 
     def before_train(self) -> None:
-        """Begin an epoch, or go on with one."""
-        if not self._is_resumed:
+        """Begin an epoch, or go on in the middle of one."""
+        if not (self._is_resumed and self.learn.dls.train.state().batch):
             self.total_loss, self.scored, self.tokens, self.seconds = 0.0, 0, 0, 0.0
         self._is_resumed = False
+        self._n_iter = self.learn.dls.train.dataset.n_batches(self.learn.dls.train.epoch)
         self._clock = time.perf_counter()
 
     def after_batch(self) -> None:
@@ -122,7 +127,8 @@ class Journal(Callback):
             )
         )
         if world().is_first:
-            write_history(self.history, self.epochs)
+            with contextlib.suppress(UserError):  # a full disk: the checkpoint that follows says so
+                write_history(self.history, self.epochs)
         self._tell(self.epochs[-1])
 
     @property
@@ -142,8 +148,8 @@ class Journal(Callback):
                 direction=self.learn.config.direction,
                 epoch=epoch,
                 n_epochs=self.follow.n_epochs,
-                batch=position.batch if row is None else self.learn.n_iter,
-                n_batches=self.learn.n_iter,
+                batch=position.batch if row is None else self._n_iter,
+                n_batches=self._n_iter,
                 loss=self.loss_shown,
                 tokens_per_second=self._speed.tokens_per_second,
                 seconds_left=left * self._speed.seconds_per_batch,

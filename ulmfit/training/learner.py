@@ -74,9 +74,15 @@ class StageLearner(Learner):
             wd=config.wd,
             moms=config.shape().moms,
         )
+        learn.model.to(dls.device)  # now: a checkpoint is restored before fastai would do it
         learn.config = config
         learn.recorder.loss = loss
         return learn
+
+    @property
+    def is_likelihood(self) -> bool:
+        """Whether the loss is a negative log-likelihood, in nats."""
+        return True
 
     def phases(self) -> tuple[Phase, ...]:
         """Lay out the config's schedule for this model."""
@@ -84,6 +90,7 @@ class StageLearner(Learner):
 
     def fit_phases(self, phases: Sequence[Phase] | None = None) -> None:
         """Train through phases, by default those of the config; the loader's epochs go on counting."""
+        self.dls.train.epoch = self.dls.train.epoch  # a pass that was broken off begins again
         follow = FollowPhases(
             self.phases() if phases is None else phases,
             accumulate=self.config.accumulate,
@@ -109,6 +116,13 @@ class StageLearner(Learner):
         raise NotImplementedError
 
 
+class Autocast(MixedPrecision):
+    """fastai's bf16, for outputs that are no tensors."""
+
+    def after_pred(self) -> None:
+        """Leave the output as it is: losses are computed in float32."""
+
+
 def optimiser(config: StageConfig) -> Any:
     """Make fastai's `opt_func`: Adam in one fused kernel, weight decay decoupled or not."""
     kind = torch.optim.AdamW if config.decoupled_wd else torch.optim.Adam
@@ -126,5 +140,5 @@ def _callbacks(config: StageConfig) -> list[Callback]:
     if config.clip is not None:
         found.append(GradientClip(config.clip))
     if torch.cuda.is_available() and config.precision != "fp32":
-        found.append(MixedPrecision(amp_mode=AMPMode.BF16))
+        found.append(Autocast(amp_mode=AMPMode.BF16))
     return found

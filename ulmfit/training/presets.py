@@ -122,7 +122,7 @@ CLASSIFIER_PRESETS: dict[str, ClassifierConfig] = {
     ),
     # Ours: the demo and the tests.
     "tiny": ClassifierConfig(
-        schedule="one_cycle", bs=16, seq_len=32, epochs=3, lr=1e-2, drop_mult=0.2, clip=1.0, max_len=320
+        schedule="full", bs=16, seq_len=32, epochs=4, lr=5e-3, drop_mult=0.2, clip=1.0, max_len=320
     ),
 }  # fmt: skip
 

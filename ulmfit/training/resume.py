@@ -53,6 +53,9 @@ class KeepBest(Callback):
                 )
         else:
             self.n_worse += 1
+        # What has not been unfrozen yet deserves its chance.
+        is_last = self.journal.epochs[-1].phase == len(self.journal.follow.phases)
+        self.n_worse = self.n_worse if is_last else 0
         self.is_over = self.n_worse > self.patience
 
     def facts(self) -> dict[str, Any]:
@@ -112,7 +115,7 @@ class Trainer:
         own = _below(tensors, f"process.{world().rank}.")
         if carried := _nested(_below(own, "state.")):
             for callback in _carrying(learn):
-                callback.resume(carried)
+                callback.resume(carried, device=learn.dls.device)
         torch.set_rng_state(own["random"])
         if "random.cuda" in own:
             torch.cuda.set_rng_state(own["random.cuda"])
@@ -163,7 +166,8 @@ class Checkpoints(Callback):
             )
 
     def after_epoch(self) -> None:
-        """Write the end of an epoch."""
+        """Write the end of an epoch, unless it has spoilt the weights."""
+        self.trainer.alarm.check(self.trainer.journal.epochs[-1].valid_loss)
         self._write(self.learn.dls.train.state())
         if self.trainer.best.is_over:
             raise CancelFitException
@@ -173,6 +177,7 @@ class Checkpoints(Callback):
         return not self.training or all(cb.is_step() for cb in steps)
 
     def _write(self, position: Position) -> None:
+        self.trainer.alarm.check()
         checkpoint = self.trainer.capture(position)
         if world().is_first:
             save_checkpoint(self.run_folder.checkpoint, checkpoint)

@@ -1,0 +1,132 @@
+"""A classifier and a text -> which words speak for a label and which against it.
+
+`occlusion` asks the classifier again without each word; `pooling` takes its one answer apart.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal, get_args
+
+import numpy as np
+
+from ulmfit.config import require
+from ulmfit.errors import UserError, nearest
+from ulmfit.inference.answers import decide
+from ulmfit.inference.explanation import Explanation, PoolingParts, Reading
+from ulmfit.inference.occlusion import MAX_TOKENS, occlusion_note, occlusion_readings
+from ulmfit.inference.pooling_path import TokenParts, pooling_parts
+from ulmfit.inference.texts import checked
+from ulmfit.inference.token_words import Words, words_of
+from ulmfit.models.precision import Precision
+
+if TYPE_CHECKING:
+    from ulmfit.inference.classifier import Classifier
+
+Method = Literal["occlusion", "pooling"]
+
+
+def explain(
+    classifier: Classifier,
+    text: str,
+    *,
+    label: str | None = None,
+    method: Method = "occlusion",
+    max_tokens: int | None = None,
+    precision: Precision = "auto",
+) -> Explanation:
+    """Weigh each word of a text by what it gives to a label, by default the most probable one.
+
+    `method="occlusion"` leaves out each word in turn: slower, and true of the classifier by definition.
+    It reads at most some `max_tokens`, 2 ** 18 if not given; a longer text is left out in windows of several words, which the
+    note says. `method="pooling"` takes the score of one reading apart, so that the weights and a base
+    add up to it; for a classifier of both directions it explains the mean of their two scores.
+    Rounding to bfloat16 moves weights by some hundredths; `precision="fp32"` does not round.
+    """
+    require(method in get_args(Method), "method", method, ", ".join(get_args(Method)))
+    most = MAX_TOKENS if max_tokens is None else max_tokens
+    require(most >= 1, "max_tokens", most, "1 or more")
+    tokens = classifier.tokens(next(checked([text])))
+    ids, words = classifier.vocab.encode(tokens), words_of(tokens, classifier.tokenizer)
+    found = classifier.probabilities([ids], precision=precision)
+    column = _column(classifier, label, found[0])
+    if method == "pooling":
+        whole, *each = _pooling(classifier, ids, words, column, precision)
+        note = _pooling_note(classifier, len(ids))
+    else:
+        whole, *each = occlusion_readings(
+            classifier, ids, words, column, max_tokens=most, precision=precision
+        )
+        note = occlusion_note(len(words), len(ids), max_tokens=most)
+    read, ends = classifier.vocab.decode(ids), words.bounds[1:]
+    return Explanation(
+        label=classifier.labels[column],
+        kind=classifier.label_kind,
+        answer=decide(found, classifier.parts.labels).tolist()[0],
+        probabilities=dict(zip(classifier.labels, found[0].tolist())),
+        method=method,
+        score=whole.score,
+        words=words.texts,
+        gaps=words.gaps,
+        tokens=tuple(tuple(read[a:b]) for a, b in zip(words.bounds, ends)),
+        weights=whole.weights,
+        readings=tuple(each),
+        note=note,
+        base=whole.base,
+    )
+
+
+def _column(classifier: Classifier, label: str | None, found: np.ndarray) -> int:
+    """Find the label that is to be explained among the outputs."""
+    if label is None:
+        return int(found.argmax())
+    if label not in classifier.labels:
+        raise UserError(f"--label is {label!r}: {nearest(label, classifier.labels)}")
+    return classifier.labels.index(label)
+
+
+def _pooling(
+    classifier: Classifier, ids: np.ndarray, words: Words, column: int, precision: Precision
+) -> list[Reading]:
+    """Take the score of each direction apart; before them comes their mean."""
+    each = []
+    for name in classifier.directions:
+        parts = pooling_parts(
+            classifier.parts.model(name, precision=precision),
+            ids,
+            direction=name,
+            labels=classifier.parts.labels,
+            column=column,
+        )
+        each.append(_reading(name, parts, words))
+    weights = np.mean([reading.weights for reading in each], axis=0)
+    score = float(np.mean([reading.score for reading in each]))
+    base = score - float(weights.sum())
+    return [Reading("both", score, tuple(weights.tolist()), base), *each]
+
+
+def _reading(direction: str, parts: TokenParts, words: Words) -> Reading:
+    """Add up the tokens of each word; what `xxbos` gave is part of the base."""
+    last, highest, mean = (words.sums(p) for p in (parts.last, parts.max, parts.mean))
+    weights = last + highest + mean
+    return Reading(
+        direction,
+        parts.score,
+        tuple(weights.tolist()),
+        parts.score - float(weights.sum()),
+        PoolingParts(
+            tuple(last.tolist()),
+            tuple(highest.tolist()),
+            tuple(mean.tolist()),
+            tuple(words.sums(parts.n_won).tolist()),
+        ),
+    )
+
+
+def _pooling_note(classifier: Classifier, n_tokens: int) -> str:
+    """Say what the weights add up to, and which tokens had no part in it."""
+    note = "base and weights add up to the score"
+    if n_unpooled := classifier.arch.pooling.first_token(n_tokens):
+        which = {"forward": "first", "backward": "last"}
+        ends = " and ".join(which[name] for name in classifier.directions)
+        note += f"; the {ends} {n_unpooled:,} tokens were read but not pooled, and weigh 0"
+    return note

@@ -1,0 +1,91 @@
+"""Tokens of one text -> the words a reader sees, each with the tokens that make it.
+
+A capital's mark belongs to its word, a repetition to what is repeated, and pieces to the word they
+begin or go on; in scripts that put no spaces between words, a piece is a word.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+
+from ulmfit.text.rules import BOS, CONTROL_TOKENS, FLD, MAJ, REP, UP, WREP
+from ulmfit.text.tokenizers import Tokenizer
+
+# How many units a control token acts on: a word; a count and what is repeated; a number.
+_REACH = {UP: 1, MAJ: 1, REP: 2, WREP: 2, FLD: 1}
+_NEWLINE, _SPACE = "↵", "␣"  # shown for words that are white space
+# Thai, Lao, Burmese, Khmer, kana and Chinese characters.
+_UNSPACED = re.compile(r"[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff]")
+
+
+@dataclass(frozen=True)
+class Words:
+    """The words of a text in their order; `xxbos`, which begins every text, is in none."""
+
+    texts: tuple[str, ...]
+    gaps: tuple[str, ...]
+    """What a reader expects before each word: nothing, a space, or a line's end."""
+    bounds: tuple[int, ...]
+    """Word i has the tokens from bounds[i] up to bounds[i + 1]."""
+
+    def __len__(self) -> int:
+        return len(self.texts)
+
+    def sums(self, values: np.ndarray) -> np.ndarray:
+        """Add up the values of each word's tokens, where `values` has one for each token."""
+        starts = np.array(self.bounds[:-1], np.int64)
+        return np.add.reduceat(values, starts) if len(starts) else np.zeros(0, values.dtype)
+
+
+def words_of(tokens: Sequence[str], tokenizer: Tokenizer) -> Words:
+    """Gather the tokens that `tokenizer` made of a text to words, decoded."""
+    first = int(bool(tokens) and tokens[0] == BOS)
+    starts = range(first, len(tokens))
+    if tokenizer.config.tokenizer != "word":
+        starts = [i for i in starts if i == first or _begins_word(tokens[i - 1], tokens[i])]
+    bounds = _with_controls(tokens, [*starts, len(tokens)])
+    decoded = [tokenizer.decode(tokens[a:b]) for a, b in pairwise(bounds)]
+    gaps = _gaps(tokenizer.decode(tokens), [text.strip() for text in decoded])
+    shown = [_shown(text, tokens[a]) for text, a in zip(decoded, bounds)]
+    return Words(tuple(shown), tuple(gaps), tuple(bounds))
+
+
+def _begins_word(before: str, piece: str) -> bool:
+    """Tell whether a piece begins a word after the piece `before`."""
+    if piece.startswith("▁") or piece in CONTROL_TOKENS or before in CONTROL_TOKENS:
+        return True
+    if not before.strip("▁"):  # a word's beginning, which the model split off
+        return False
+    return bool(_UNSPACED.search(piece) or _UNSPACED.search(before))
+
+
+def _with_controls(tokens: Sequence[str], bounds: list[int]) -> list[int]:
+    """Drop the bounds inside of what a control token acts on."""
+    kept, i = [], 0
+    while i < len(bounds) - 1:
+        kept.append(bounds[i])
+        i += 1 + _REACH.get(tokens[bounds[i]], 0)
+    return [*kept, bounds[-1]]
+
+
+def _gaps(text: str, words: list[str]) -> list[str]:
+    """Find the white space before each word in the decoded text; a space where typography is not followed."""
+    gaps, at = [], 0
+    for word in words:
+        found = len(text) - len(text[at:].lstrip()) if at < len(text) and text[at].isspace() else at
+        follows = bool(word) and text.startswith(word, found)
+        gaps.append(text[at:found] if follows else " " * bool(gaps))
+        at = found + len(word) if follows else at
+    return gaps
+
+
+def _shown(text: str, token: str) -> str:
+    """Make white space visible."""
+    if text.strip():
+        return text.strip()
+    return _NEWLINE if token == FLD or "\n" in token + text else _SPACE

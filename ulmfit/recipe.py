@@ -1,0 +1,203 @@
+"""Texts and labels -> a classifier: all stages one after the other, in one run folder (Howard & Ruder 2018, figure 1).
+
+The folder holds recipe.json, corpus, 1_pretrain_lm or 2_finetune_lm, and 3_train_classifier. The same call again
+skips what is finished, and goes on where it was interrupted.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ulmfit import __version__
+from ulmfit.config import TextConfig
+from ulmfit.config import preset as text_preset
+from ulmfit.errors import UserError
+from ulmfit.files import MANIFEST, atomic_file, write_json
+from ulmfit.history import TrainingProgress
+from ulmfit.inference.classifier import Classifier
+from ulmfit.inference.pair import LanguageModelPair
+from ulmfit.stages.direction import Source as LM
+from ulmfit.stages.direction import open_lm
+from ulmfit.stages.finetune_lm import finetune_lm
+from ulmfit.stages.pretrain_lm import pretrain_lm
+from ulmfit.stages.train_classifier import train_classifier
+from ulmfit.text.corpus import Corpus
+from ulmfit.text.holdout import labelled_rows
+from ulmfit.text.prepare import prepare
+from ulmfit.text.sources import open_source
+from ulmfit.training.config import ClassifierConfig, FinetuneConfig, PretrainConfig
+from ulmfit.training.journal import Listener
+from ulmfit.training.presets import CLASSIFIER_PRESETS, FINETUNE_PRESETS, PRETRAIN_PRESETS
+
+if TYPE_CHECKING:
+    from ulmfit.text.sources import Raw
+
+RECIPE, CORPUS = "recipe.json", "corpus"
+PRETRAINED, FINETUNED, CLASSIFIER = "1_pretrain_lm", "2_finetune_lm", "3_train_classifier"
+
+
+def fit(
+    source: Raw,
+    out: str | Path,
+    *,
+    preset: str = "laptop",
+    text: str | Sequence[str] = "text",
+    label: str | Sequence[str] = "label",
+    split: str | None = None,
+    unlabelled: Raw | None = None,
+    lm: LM | str | Path | None = None,
+    direction: str | None = None,
+    seed: int | None = None,
+    config: TextConfig | None = None,
+    pretrain: PretrainConfig | None = None,
+    finetune: FinetuneConfig | None = None,
+    classifier: ClassifierConfig | None = None,
+    data_dir: str | Path | None = None,
+    columns: Sequence[str] | None = None,
+    progress: Listener | None = None,
+    restart: bool = False,
+    max_minutes: float | None = None,
+) -> Classifier:
+    """Train a classifier of the texts and labels of `source`, and return it from `out`/3_train_classifier.
+
+    With a language model, given as such, as its folder or by a published name, stage 2 fine-tunes it on the
+    texts. Without one stage 1 learns from the texts themselves, those without label included, and stage 2,
+    which would repeat the same texts, is left out; so it is for a model that has learnt from them before.
+
+    The preset fills in every config that is not given; `direction` and `seed` go into all of them.
+    `unlabelled` texts are a source of their own, beside a `source` without `split`. `restart` trains all
+    stages anew, `max_minutes` is for all of them together.
+    """
+    of_preset = text_preset(preset)  # which refuses a name that no stage knows
+    recipe = Recipe(
+        config or of_preset,
+        pretrain or PRETRAIN_PRESETS[preset],
+        finetune or FINETUNE_PRESETS[preset],
+        classifier or CLASSIFIER_PRESETS[preset],
+    ).shared(direction=direction, seed=seed)
+    run = _Run(Path(out), recipe, progress, restart=restart, ends_at=_deadline(max_minutes))
+    known = None if lm is None else open_lm(lm)
+    documents = source if unlabelled is None else _beside(source, unlabelled)
+    places: dict[str, Any] = {
+        "text": text, "label": label, "split": split, "data_dir": data_dir, "columns": columns,
+        "config": recipe.text,
+    }  # fmt: skip
+    _require_labels(documents, places)
+    corpus = prepare(documents, run.out / CORPUS, **places)
+    run.say(corpus.manifest.notices)
+    recipe.require_labelled(corpus)
+    return run.classifier(run.language_model(known, corpus), corpus)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """The configs of all stages."""
+
+    text: TextConfig
+    pretrain_lm: PretrainConfig
+    finetune_lm: FinetuneConfig
+    train_classifier: ClassifierConfig
+
+    def shared(self, *, direction: str | None, seed: int | None) -> Recipe:
+        """Set in all stages what is given."""
+        given = {"direction": direction, "seed": seed}
+        changes = {name: value for name, value in given.items() if value is not None}
+        return Recipe(
+            self.text,
+            replace(self.pretrain_lm, **changes),
+            replace(self.finetune_lm, **changes),
+            replace(self.train_classifier, **changes),
+        )
+
+    def require_labelled(self, corpus: Corpus) -> None:
+        """Refuse labels that stage 3 could not learn from, before a language model takes its time."""
+        config = self.train_classifier
+        labelled_rows(corpus, share=config.valid_share, seed=config.seed, n_labels=config.n_labels)
+
+
+@dataclass(frozen=True)
+class _Run:
+    """The stages of one run folder, which share a listener and the time that is left."""
+
+    out: Path
+    recipe: Recipe
+    listener: Listener | None
+    restart: bool
+    ends_at: float
+
+    def __post_init__(self) -> None:
+        if (self.out / MANIFEST).exists():
+            raise UserError(
+                f"{self.out} is an artefact, and a run is a folder of several: choose another --out"
+            )
+
+    def say(self, notices: Sequence[str]) -> None:
+        """Tell the listener what was noticed."""
+        if self.listener:
+            for notice in notices:
+                self.listener(TrainingProgress.saying(notice, stage="prepare", direction=""))
+
+    def language_model(self, lm: LM | None, corpus: Corpus) -> LM:
+        """Bring a language model to the corpus by the one stage that it takes, if any."""
+        if lm is None:
+            config = self.recipe.pretrain_lm
+            return pretrain_lm(corpus, self.out / PRETRAINED, config=config, **self._how())
+        if _has_learnt(lm, corpus):
+            return lm
+        config = self.recipe.finetune_lm
+        return finetune_lm(lm, corpus, self.out / FINETUNED, config=config, **self._how())
+
+    def classifier(self, lm: LM, corpus: Corpus) -> Classifier:
+        """Train the classifier, and write down how all of it was made."""
+        config = self.recipe.train_classifier
+        made = train_classifier(lm, corpus, self.out / CLASSIFIER, config=config, **self._how())
+        with atomic_file(self.out / RECIPE) as part:
+            write_json(part, {"ulmfit": __version__, **asdict(self.recipe)})
+        return made
+
+    def _how(self) -> dict[str, Any]:
+        left = self.ends_at - time.monotonic()
+        return {
+            "progress": self.listener,
+            "restart": self.restart,
+            # A stage that is finished needs no time; any other saves its first step, and stops.
+            "max_minutes": None if left == math.inf else max(left, 1e-3) / 60,
+        }
+
+
+def _deadline(max_minutes: float | None) -> float:
+    """Say when the time is over."""
+    if max_minutes is not None and not max_minutes > 0:
+        raise UserError(f"--max-minutes is {max_minutes}; allowed: above 0")
+    return math.inf if max_minutes is None else time.monotonic() + 60 * max_minutes
+
+
+def _beside(source: Raw, unlabelled: Raw) -> Raw:
+    """Put texts without label beside those of the source."""
+    labelled = source if isinstance(source, Mapping) else {"train": source}
+    return {**labelled, "unsup": unlabelled}
+
+
+def _require_labels(documents: Raw, places: dict[str, Any]) -> None:
+    """Refuse texts without labels, before they are read."""
+    opened = open_source(documents, **places)
+    notices: list[str] = []
+    for part in opened.parts:
+        part.check(notices)
+    if opened.label_kind == "none":
+        found = notices[0] if notices else f"{opened.name} has no labels"
+        raise UserError(
+            f"{found}; a classifier learns from labels: name their column with label=, or --label"
+        )
+
+
+def _has_learnt(lm: LM, corpus: Corpus) -> bool:
+    """Say whether a language model was trained on this very corpus."""
+    models = tuple(lm) if isinstance(lm, LanguageModelPair) else (lm,)
+    made = [model.manifest.provenance.config.get("corpus") for model in models]
+    return all(fingerprint == corpus.fingerprint for fingerprint in made)
