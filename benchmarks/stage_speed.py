@@ -30,7 +30,7 @@ from ulmfit.stages.pretrain_lm import pretrain_lm
 from ulmfit.text.corpus import Corpus
 from ulmfit.text.prepare import prepare
 from ulmfit.training.config import PretrainConfig
-from ulmfit.training.learner import language_model_learner
+from ulmfit.training.lm_learner import language_model_learner
 
 CONFIG = PretrainConfig(
     bs=64, seq_len=72, epochs=1, jitter=False, schedule="flat", arch=ArchConfig(), clip=0.1

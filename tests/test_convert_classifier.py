@@ -23,6 +23,7 @@ from stock_classifier import stock_alone
 from stock_files import TOKENS, V1_TOKENS, WORDS, stock_learner, stock_model
 from torch import Tensor, nn
 
+from ulmfit.cli import main
 from ulmfit.config import TextConfig
 from ulmfit.errors import UserError
 from ulmfit.inference.classifier import Classifier
@@ -112,6 +113,17 @@ def test_what_a_learner_saves(
     assert (clf.arch.widths(), clf.arch.head_bias) == ((48, 30, 20, 3), False)
     assert clf.directions == ("forward",) and "converted from clf.pth" in str(clf)
     require_same(clf, learner.model)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_the_verb_knows_a_classifier_by_its_tensors(
+    learner: TextLearner, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    weights = learner.save(tmp_path / "clf")
+    save_pickle(tmp_path / "vocab.pkl", learner.dls.vocab)
+    assert main(["convert", str(weights), "--out", str(tmp_path / "out")]) == 0
+    assert "labels: no, perhaps, yes" in capsys.readouterr().out
+    assert Classifier.load(tmp_path / "out").labels == tuple(LABELS)
 
 
 def test_published_defaults_and_direction(learner: TextLearner, tmp_path: Path) -> None:

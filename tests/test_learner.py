@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Generator
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -259,3 +260,18 @@ def test_follow_phases_knows_its_place() -> None:
     )
     assert [follow.place(epoch) for epoch in (3, 4, 5)] == [0, 1, 1]
     assert follow.n_epochs == 3
+
+
+def test_what_a_notebook_trained_becomes_a_folder(
+    corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The next stage takes it, and its weights are those of the Learner."""
+    learn = learner(corpus)
+    with learn.no_logging():
+        learn.fit_one_cycle(1, 1e-2)
+    lm = learn.save_model(tmp_path / "lm")
+    for name, tensor in learn.model.state_dict().items():
+        assert torch.equal(lm.parts.weights[name], tensor)
+    assert lm.manifest.provenance.metrics["valid_loss"] == pytest.approx(learn.final_record[0])
+    tuned = language_model_learner(corpus, lm, config=FinetuneConfig(bs=4, seq_len=12, epochs=1))
+    assert tuned.parent == lm.parts.fingerprint

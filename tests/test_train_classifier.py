@@ -392,3 +392,18 @@ def test_a_fine_tuned_model_of_the_same_corpus_fits(
     tuned = ulmfit.finetune_lm(lm, corpus, tmp_path / "tuned", config=config, progress=silent)
     clf = ulmfit.train_classifier(tuned, corpus, tmp_path / "clf", config=CONFIG, progress=silent)
     assert clf.manifest.provenance.parent == tuned.parts.fingerprint
+
+
+def test_what_a_notebook_trained_becomes_a_folder(
+    lm: ulmfit.LanguageModel, corpus: Corpus, tmp_path: Path
+) -> None:
+    learn = text_classifier_learner(corpus, lm, config=CONFIG)
+    learn.remove_cbs([cb for cb in learn.cbs if cb.name == "progress"])
+    with learn.no_logging():
+        learn.fit_phases()
+    clf = learn.save_model(tmp_path / "clf")
+    logits, _ = learn.valid_logits()
+    documents = [corpus[row] for row in learn.rows.valid.tolist()]
+    order = np.argsort([-len(d) for d in documents], kind="stable")
+    assert np.abs(clf.logits(documents, "forward", precision="fp32")[order] - logits).max() < 0.02
+    assert clf.predict(["wonderful word1"]).shape == (1,)

@@ -203,7 +203,7 @@ class PredictFlags:
 
 @dataclass(frozen=True)
 class ConvertFlags:
-    """Turn weights of fastai, fastai_ulmfit or MultiFiT into a language model's folder, or one into fastai's files."""
+    """Turn weights of fastai, fastai_ulmfit or MultiFiT into the folder of a language model or, of fastai, a classifier; or back."""
 
     source: Positional = ""
     """A .pth or .h5 file, or the folder of a model. It comes before the flags."""

@@ -98,7 +98,7 @@ def generate(argv: Sequence[str]) -> None:
 
 
 def convert(argv: Sequence[str]) -> None:
-    """Write a language model's folder from foreign weights, or fastai's files from such a folder."""
+    """Write the folder of a language model or classifier from foreign weights, or fastai's files from such a folder."""
     flags = parse(ConvertFlags, "convert", argv)
     usage = "`ulmfit convert LM.pth --vocab VOCAB.pkl --out FOLDER`"
     if not flags.source:
@@ -109,15 +109,21 @@ def convert(argv: Sequence[str]) -> None:
         raise UserError(f"--to is {flags.to!r}; allowed: ulmfit, fastai")
     if flags.to == "fastai":
         return _export(flags, flags.out)
+    from ulmfit.inference.classifier import Classifier
     from ulmfit.inference.language_model import LanguageModel
-    from ulmfit.models.convert import convert as convert_weights
+    from ulmfit.models.convert import convert as convert_lm
+    from ulmfit.models.convert import convert_classifier, holds_classifier
     from ulmfit.models.manifest import to_json
 
-    parts = convert_weights(
-        flags.source, flags.out, vocab=flags.vocab, direction=flags.direction or None
-    )
+    chosen: dict[str, Any] = {"vocab": flags.vocab, "direction": flags.direction or None}
+    if holds_classifier(flags.source, **chosen):
+        parts = convert_classifier(flags.source, flags.out, **chosen)
+        shown = str(Classifier(parts))
+    else:
+        parts = convert_lm(flags.source, flags.out, **chosen)
+        shown = str(LanguageModel(parts))
     say(f"wrote {flags.out}")
-    print_result(to_json(parts.manifest) if flags.json else str(LanguageModel(parts)))
+    print_result(to_json(parts.manifest) if flags.json else shown)
 
 
 def _export(flags: ConvertFlags, out: Path) -> None:

@@ -19,8 +19,8 @@ from ulmfit.files import atomic_file
 from ulmfit.models.artefact import LanguageModelParts, TextPipeline, save_language_model
 from ulmfit.models.classifier_arch import PoolingConfig
 from ulmfit.models.classifier_artefact import ClassifierParts, save_classifier
-from ulmfit.models.foreign import read_foreign
-from ulmfit.models.foreign_classifier import read_foreign_classifier
+from ulmfit.models.foreign import read_foreign, read_tensors
+from ulmfit.models.foreign_classifier import is_classifier, read_foreign_classifier
 from ulmfit.models.manifest import Provenance
 from ulmfit.models.pickles import write_strings
 from ulmfit.models.weights import DECODER_BIAS, DECODER_WEIGHT, EMBEDDING
@@ -83,6 +83,15 @@ def convert(
         text=TextPipeline.build(config or _text_config(files, model.vocab)),
         provenance=provenance,
     )
+
+
+def holds_classifier(
+    source: str | Path, *, vocab: str | Path | None = None, direction: str | None = None
+) -> bool:
+    """Tell a classifier's weights from a language model's."""
+    direction = direction or guess_direction(Path(source))
+    files = find_files(Path(source), vocab=vocab, direction=direction)
+    return files.weights.suffix == ".pth" and is_classifier(read_tensors(files.weights))
 
 
 def convert_classifier(

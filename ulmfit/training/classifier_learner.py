@@ -6,6 +6,7 @@ Learner whose layer groups, bottom to top, end with the head; `fit_phases` unfre
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -15,10 +16,14 @@ import torch
 from torch import Tensor
 
 from ulmfit.errors import UserError
+from ulmfit.inference.classifier import Classifier as TrainedClassifier
 from ulmfit.inference.language_model import LanguageModel
 from ulmfit.models.artefact import LanguageModelParts, require_same_vocab
 from ulmfit.models.classifier import Classifier
+from ulmfit.models.classifier_artefact import save_classifier
 from ulmfit.models.label_set import LabelSet
+from ulmfit.models.manifest import Provenance
+from ulmfit.models.parts import TextPipeline
 from ulmfit.text.batches import classifier_dataloaders
 from ulmfit.text.corpus import Corpus
 from ulmfit.text.holdout import Rows, labelled_rows
@@ -50,6 +55,31 @@ class ClassifierLearner(StageLearner):
         sums = self.recorder.loss.sums
         found = {name: metric(sums) for name, metric in DOCUMENT_METRICS.items()}
         return Measured(found["loss"], found["accuracy"])
+
+    def save_model(self, out: str | Path) -> TrainedClassifier:
+        """Write the weights as they are, measured, as a classifier's folder, and open it."""
+        with self.no_bar(), self.no_logging():
+            self.validate()
+        found = self.measured()
+        metrics = {"valid_loss": found.valid_loss, "valid_accuracy": found.accuracy}
+        save_classifier(
+            out,
+            {self.config.direction: self.model.state_dict()},
+            arch=self.model.arch,
+            vocab=self.corpus.vocab,
+            text=TextPipeline.of(self.corpus),
+            labels=LabelSet.of(self.corpus),
+            provenance=Provenance(
+                origin=f"a Learner on {self.corpus.manifest.name}",
+                direction=self.config.direction,
+                seed=self.config.seed,
+                protocol=self.config.protocol,
+                metrics={name: value for name, value in metrics.items() if math.isfinite(value)},
+                parent=self.parent,
+                notes=(self.rows.notice,),
+            ),
+        )
+        return TrainedClassifier.load(out)
 
     @torch.no_grad()
     def valid_logits(self) -> tuple[np.ndarray, np.ndarray]:
@@ -108,7 +138,7 @@ def classifier_learner(
         loss=metric("loss", DOCUMENT_METRICS["loss"]),
         metrics=[metric(name, DOCUMENT_METRICS[name]) for name in names],
     )
-    learn.corpus, learn.rows = corpus, rows
+    learn.corpus, learn.rows, learn.parent = corpus, rows, lm.fingerprint
     return learn
 
 

@@ -48,6 +48,8 @@ class StageLearner(Learner):
     corpus: Corpus
     config: StageConfig
     rows: Rows
+    parent: str = ""
+    """Fingerprint of what the weights began from."""
 
     @classmethod
     def build(

@@ -7,7 +7,8 @@ fastai offers (`fit_one_cycle`, `lr_find`, `freeze`, `validate`, ...) works as w
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+import math
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -17,8 +18,9 @@ from torch import Tensor
 from ulmfit.errors import UserError
 from ulmfit.inference.language_model import LanguageModel
 from ulmfit.models.arch import ArchConfig
-from ulmfit.models.artefact import LanguageModelParts
+from ulmfit.models.artefact import LanguageModelParts, TextPipeline, save_language_model
 from ulmfit.models.language_model import LanguageModel as LanguageModelModule
+from ulmfit.models.manifest import Provenance
 from ulmfit.models.transplant import TransplantReport, transplant
 from ulmfit.text.batches import lm_dataloaders
 from ulmfit.text.corpus import Corpus
@@ -44,6 +46,29 @@ class Start:
 
 class LMLearner(StageLearner):
     """A Learner of a language model."""
+
+    def save_model(self, out: str | Path) -> LanguageModel:
+        """Write the weights as they are, measured, as a language model's folder, and open it."""
+        with self.no_bar(), self.no_logging():
+            self.validate()
+        found = asdict(self.measured())
+        save_language_model(
+            out,
+            self.model.state_dict(),
+            arch=self.model.arch,
+            vocab=self.corpus.vocab,
+            text=TextPipeline.of(self.corpus),
+            provenance=Provenance(
+                origin=f"a Learner on {self.corpus.manifest.name}",
+                direction=self.config.direction,
+                seed=self.config.seed,
+                protocol=self.config.protocol,
+                metrics={name: value for name, value in found.items() if math.isfinite(value)},
+                parent=self.parent,
+                notes=(self.rows.notice,),
+            ),
+        )
+        return LanguageModel.load(out)
 
     def n_tokens(self) -> int:
         """Count the tokens of the batch at hand."""
@@ -95,7 +120,9 @@ def language_model_learner(
     if direction == "both":
         raise UserError("a Learner trains one direction: set direction to forward or backward")
     begin = start(corpus, parts, config=config)
-    return lm_learner(corpus, begin, config=replace(config, direction=direction))
+    learn = lm_learner(corpus, begin, config=replace(config, direction=direction))
+    learn.parent = parts.fingerprint if parts else corpus.fingerprint
+    return learn
 
 
 def start(corpus: Corpus, lm: LanguageModelParts | None, *, config: LMConfig) -> Start:
