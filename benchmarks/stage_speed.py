@@ -4,9 +4,9 @@
 
 Both arms train the full-size AWD-LSTM (400 / 1152 / 3 layers, dropouts, both penalties, clipping,
 fused Adam) on random ids in batches of 64 x 72. Bare: forward, loss, backward, clip, step, in a loop
-over batches made beforehand. Stage: `pretrain_lm` for one epoch of as many batches, with a
-checkpoint after a third and two thirds of it (ten minutes apart in a real run, here as often as a
-run of 72 minutes has them by batch); its rate is what history.csv says of the training part. Arms
+over batches made beforehand. Stage: `pretrain_lm` for one epoch of as many batches; its rate is what
+history.csv says of the training part, which a run this short spends without a checkpoint (a long one
+writes one in ten minutes). Arms
 alternate in one process; each ratio is that of two neighbours. One JSON line.
 """
 
@@ -53,7 +53,7 @@ def make_corpus(options: argparse.Namespace, folder: Path) -> Corpus:
     from ulmfit.config import TextConfig
 
     config = TextConfig(min_freq=1, max_vocab=options.n_vocab, rules="none")
-    return prepare(pd.DataFrame(rows), folder / "corpus", split="split", label=(), config=config)
+    return prepare(pd.DataFrame(rows), folder / "corpus", split="split", label=None, config=config)
 
 
 def bare_rate(corpus: Corpus) -> float:

@@ -6,7 +6,6 @@ Learner whose layer groups, bottom to top, end with the head; `fit_phases` unfre
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -22,7 +21,6 @@ from ulmfit.models.artefact import LanguageModelParts, require_same_vocab
 from ulmfit.models.classifier import Classifier
 from ulmfit.models.classifier_artefact import save_classifier
 from ulmfit.models.label_set import LabelSet
-from ulmfit.models.manifest import Provenance
 from ulmfit.models.parts import TextPipeline
 from ulmfit.text.batches import classifier_dataloaders
 from ulmfit.text.corpus import Corpus
@@ -58,10 +56,6 @@ class ClassifierLearner(StageLearner):
 
     def save_model(self, out: str | Path) -> TrainedClassifier:
         """Write the weights as they are, measured, as a classifier's folder, and open it."""
-        with self.no_bar(), self.no_logging():
-            self.validate()
-        found = self.measured()
-        metrics = {"valid_loss": found.valid_loss, "valid_accuracy": found.accuracy}
         save_classifier(
             out,
             {self.config.direction: self.model.state_dict()},
@@ -69,15 +63,7 @@ class ClassifierLearner(StageLearner):
             vocab=self.corpus.vocab,
             text=TextPipeline.of(self.corpus),
             labels=LabelSet.of(self.corpus),
-            provenance=Provenance(
-                origin=f"a Learner on {self.corpus.manifest.name}",
-                direction=self.config.direction,
-                seed=self.config.seed,
-                protocol=self.config.protocol,
-                metrics={name: value for name, value in metrics.items() if math.isfinite(value)},
-                parent=self.parent,
-                notes=(self.rows.notice,),
-            ),
+            provenance=self.provenance(),
         )
         return TrainedClassifier.load(out)
 

@@ -5,8 +5,10 @@ The only rooms that build one are lm_learner.py and classifier_learner.py, with 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import asdict
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +20,7 @@ from fastai.callback.training import GradientClip
 from fastai.learner import Learner
 from fastai.optimizer import OptimWrapper
 
+from ulmfit.models.manifest import Provenance
 from ulmfit.models.threads import threads_for
 from ulmfit.text.corpus import Corpus
 from ulmfit.training.callbacks import Accumulate, FollowPhases, Regularise
@@ -104,6 +107,21 @@ class StageLearner(Learner):
         """Choose the number of threads that suits the size of the model, while the block runs."""
         arch = getattr(self.model.arch, "encoder", self.model.arch)  # a classifier's, or its own
         return threads_for(arch, bs=self.config.bs)
+
+    def provenance(self) -> Provenance:
+        """Measure the weights as they are, and say where they come from."""
+        with self.no_bar(), self.no_logging(), self.threads():
+            self.validate()
+        found = asdict(self.measured())
+        return Provenance(
+            origin=f"a Learner on {self.corpus.manifest.name}",
+            direction=self.config.direction,
+            seed=self.config.seed,
+            protocol=self.config.protocol,
+            metrics={name: value for name, value in found.items() if math.isfinite(value)},
+            parent=self.parent,
+            notes=(self.rows.notice,),
+        )
 
     def n_tokens(self) -> int:
         """Count the tokens of the batch at hand, without padding."""

@@ -7,8 +7,7 @@ fastai offers (`fit_one_cycle`, `lr_find`, `freeze`, `validate`, ...) works as w
 
 from __future__ import annotations
 
-import math
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -20,7 +19,6 @@ from ulmfit.inference.language_model import LanguageModel
 from ulmfit.models.arch import ArchConfig
 from ulmfit.models.artefact import LanguageModelParts, TextPipeline, save_language_model
 from ulmfit.models.language_model import LanguageModel as LanguageModelModule
-from ulmfit.models.manifest import Provenance
 from ulmfit.models.transplant import TransplantReport, transplant
 from ulmfit.text.batches import lm_dataloaders
 from ulmfit.text.corpus import Corpus
@@ -49,24 +47,13 @@ class LMLearner(StageLearner):
 
     def save_model(self, out: str | Path) -> LanguageModel:
         """Write the weights as they are, measured, as a language model's folder, and open it."""
-        with self.no_bar(), self.no_logging():
-            self.validate()
-        found = asdict(self.measured())
         save_language_model(
             out,
             self.model.state_dict(),
             arch=self.model.arch,
             vocab=self.corpus.vocab,
             text=TextPipeline.of(self.corpus),
-            provenance=Provenance(
-                origin=f"a Learner on {self.corpus.manifest.name}",
-                direction=self.config.direction,
-                seed=self.config.seed,
-                protocol=self.config.protocol,
-                metrics={name: value for name, value in found.items() if math.isfinite(value)},
-                parent=self.parent,
-                notes=(self.rows.notice,),
-            ),
+            provenance=self.provenance(),
         )
         return LanguageModel.load(out)
 
