@@ -6,8 +6,8 @@ Both arms train the full-size AWD-LSTM (400 / 1152 / 3 layers, dropouts, both pe
 fused Adam) on random ids in batches of 64 x 72. Bare: forward, loss, backward, clip, step, in a loop
 over batches made beforehand. Stage: `pretrain_lm` for one epoch of as many batches; its rate is what
 history.csv says of the training part, which a run this short spends without a checkpoint (a long one
-writes one in ten minutes). Arms
-alternate in one process; each ratio is that of two neighbours. One JSON line.
+writes one in ten minutes). Arms alternate in one process; each ratio is that of two neighbours. One
+JSON line.
 """
 
 from __future__ import annotations

@@ -38,7 +38,7 @@ from ulmfit.models.threads import one_thread
 from ulmfit.text.corpus import Corpus
 from ulmfit.text.datasets import DATASETS
 from ulmfit.text.holdout import labelled_rows
-from ulmfit.training.config import ClassifierConfig
+from ulmfit.training.classifier_config import ClassifierConfig
 
 NAMES = ("bad", "fair", "good")
 CHEAP: dict[str, Any] = {"baselines": (), "n_explanations": 0, "precision": "fp32"}

@@ -135,9 +135,7 @@ def test_rates_are_set_before_every_step(corpus: Corpus) -> None:
 
         def before_batch(self) -> None:
             if self.training:
-                seen.append(
-                    tuple(g["lr"] for g in learn.opt.hypers) + (learn.opt.hypers[0]["mom"],)
-                )
+                seen.append((*(g["lr"] for g in learn.opt.hypers), learn.opt.hypers[0]["mom"]))
 
         def after_pred(self) -> None:
             pass

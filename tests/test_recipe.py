@@ -25,7 +25,7 @@ from ulmfit.models.threads import one_thread
 from ulmfit.recipe import CLASSIFIER, CORPUS, FINETUNED, PRETRAINED, RECIPE
 from ulmfit.stage_flags import ClassifierFlags
 from ulmfit.text.corpus import Corpus
-from ulmfit.training.config import ClassifierConfig
+from ulmfit.training.classifier_config import ClassifierConfig
 from ulmfit.training.presets import CLASSIFIER_PRESETS, FINETUNE_PRESETS, PRETRAIN_PRESETS
 from ulmfit.usage import usage
 

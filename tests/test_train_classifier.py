@@ -20,12 +20,13 @@ from ulmfit.errors import UserError
 from ulmfit.models.classifier import Classifier as Module
 from ulmfit.models.threads import one_thread
 from ulmfit.text.corpus import Corpus
+from ulmfit.training.classifier_config import ClassifierConfig
 from ulmfit.training.classifier_learner import (
     classifier_learner,
     label_weights,
     text_classifier_learner,
 )
-from ulmfit.training.config import ClassifierConfig, FinetuneConfig
+from ulmfit.training.config import FinetuneConfig
 from ulmfit.training.losses import DocumentLoss
 from ulmfit.training.schedules import CLASSIFIER_SCHEDULES
 

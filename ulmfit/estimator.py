@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from ulmfit.config import TextConfig
     from ulmfit.inference.classifier import Classifier
     from ulmfit.models.precision import Precision
-    from ulmfit.training.config import ClassifierConfig, FinetuneConfig, PretrainConfig
+    from ulmfit.training.classifier_config import ClassifierConfig
+    from ulmfit.training.config import FinetuneConfig, PretrainConfig
 
     Texts = Iterable[str | None]
 

@@ -30,7 +30,8 @@ from ulmfit.text.corpus import Corpus
 from ulmfit.text.holdout import labelled_rows
 from ulmfit.text.prepare import prepare
 from ulmfit.text.sources import open_source
-from ulmfit.training.config import ClassifierConfig, FinetuneConfig, PretrainConfig
+from ulmfit.training.classifier_config import ClassifierConfig
+from ulmfit.training.config import FinetuneConfig, PretrainConfig
 from ulmfit.training.journal import Listener
 from ulmfit.training.presets import CLASSIFIER_PRESETS, FINETUNE_PRESETS, PRETRAIN_PRESETS
 

@@ -9,7 +9,8 @@ from typing import ClassVar
 from ulmfit.config import require
 from ulmfit.errors import UserError
 from ulmfit.flags import Positional, Positionals, Switch
-from ulmfit.training.config import ClassifierConfig, FinetuneConfig, PretrainConfig, StageConfig
+from ulmfit.training.classifier_config import ClassifierConfig
+from ulmfit.training.config import FinetuneConfig, PretrainConfig, StageConfig
 from ulmfit.training.presets import (
     CLASSIFIER_PRESETS,
     FINETUNE_PRESETS,

@@ -12,7 +12,7 @@ from ulmfit.evaluation.documents import Trial, n_repeated
 from ulmfit.inference.classifier import Classifier
 from ulmfit.models.parts import versions
 from ulmfit.text.corpus import Corpus
-from ulmfit.training.config import ClassifierConfig
+from ulmfit.training.classifier_config import ClassifierConfig
 
 _HASH = 16  # characters of a fingerprint that are shown
 

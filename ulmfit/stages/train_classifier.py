@@ -24,8 +24,8 @@ from ulmfit.stages.direction import Session, Source, history_files, open_lm, res
 from ulmfit.text.corpus import Corpus
 from ulmfit.text.holdout import Rows, labelled_rows
 from ulmfit.training.alone import alone
+from ulmfit.training.classifier_config import ClassifierConfig
 from ulmfit.training.classifier_learner import ClassifierLearner, classifier_learner
-from ulmfit.training.config import ClassifierConfig
 from ulmfit.training.fit import Trained, train
 from ulmfit.training.journal import Listener
 from ulmfit.training.run import Run, Settings, open_run

@@ -25,7 +25,7 @@ from ulmfit.models.parts import TextPipeline
 from ulmfit.text.batches import classifier_dataloaders
 from ulmfit.text.corpus import Corpus
 from ulmfit.text.holdout import Rows, labelled_rows
-from ulmfit.training.config import ClassifierConfig
+from ulmfit.training.classifier_config import ClassifierConfig
 from ulmfit.training.distributed import world
 from ulmfit.training.learner import StageLearner
 from ulmfit.training.losses import DocumentLoss, SumMetric

@@ -1,4 +1,4 @@
-"""Every knob of the three stages as frozen dataclasses. Imports nothing heavy.
+"""Every knob of the language model's two stages, and what stage 3 shares with them, as frozen dataclasses.
 
 The defaults are the paper's; where it says nothing, its authors' scripts. The string under a field
 is its help text and its source. Published sets of values are in presets.py.
@@ -10,9 +10,7 @@ from dataclasses import dataclass, field, replace
 
 from ulmfit.config import require
 from ulmfit.models.arch import DROPOUTS, ArchConfig
-from ulmfit.models.classifier_arch import ClassifierArch, PoolingConfig
 from ulmfit.training.schedules import (
-    CLASSIFIER_SCHEDULES,
     SCHEDULES,
     SHAPES,
     Momenta,
@@ -217,87 +215,3 @@ class FinetuneConfig(StageConfig):
         """Gather what a schedule needs, the epochs with a frozen encoder included."""
         plan = super().plan()
         return replace(plan, frozen_epochs=self.frozen_epochs, frozen_lr=self.frozen_lr)
-
-
-@dataclass(frozen=True)
-class ClassifierConfig(StageConfig):
-    """Stage 3: the encoder of a fine-tuned language model becomes a classifier (Howard & Ruder 2018, 3.3)."""
-
-    direction: str = "auto"
-    """auto: that of the language model that is given; forward, backward or both to insist on it."""
-    schedule: str = "freez_discr_stlr"
-    """How layer groups unfreeze, a row of the paper's table 7: full, full_discr, last, chain_thaw, freez, freez_discr,
-    freez_stlr, freez_cos, freez_discr_stlr; or paper_code, fastai (1 and 2), one_cycle (all at once)."""
-    epochs: int = 50
-    """Epochs with all layers learning, after those that unfreeze (Howard & Ruder 2018, 5: 50)."""
-    lr: float = 0.01
-    """Peak learning rate of the head (Howard & Ruder 2018, 4.1)."""
-    wd: float = 1e-6
-    """Weight decay (imdb_scripts/train_clas.py)."""
-    clip: float | None = 25.0
-    """Largest norm of the gradient; None for no limit (imdb_scripts/train_clas.py)."""
-    max_len: int | None = 1400
-    """Tokens at a document's end that are pooled and learnt from; None for all (imdb_scripts/train_clas.py)."""
-    input_p: float = 0.4
-    """Dropout of the embedded text (Howard & Ruder 2018, 4.1, like the four below)."""
-    output_p: float = 0.4
-    """Dropout of the pooled vector."""
-    hidden_p: float = 0.3
-    """Dropout between recurrent layers."""
-    embed_p: float = 0.05
-    """Share of the vocabulary whose embedding is dropped from a chunk."""
-    weight_p: float = 0.5
-    """Dropout of the recurrent weights."""
-    drop_mult: float = 1.0
-    """Factor of these five dropouts."""
-    head_p: float = 0.1
-    """Dropout of the head's second block (imdb_scripts/train_clas.py)."""
-    hidden_sizes: tuple[int, ...] = (50,)
-    """Units of the head between pooled vector and labels (Howard & Ruder 2018, 3.3)."""
-    class_weight: str = "none"
-    """none, or balanced: rare labels weigh more, by the inverse of their share."""
-    from_scratch: bool = False
-    """Begin from random weights; only sizes and vocabulary are the language model's (table 7, from scratch)."""
-    n_labels: int | None = None
-    """Learn from so many labelled documents, drawn evenly by label with the seed; None for all."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        require(
-            self.class_weight in ("none", "balanced"),
-            "class_weight",
-            self.class_weight,
-            "none, balanced",
-        )
-        require(self.n_labels is None or self.n_labels >= 2, "n_labels", self.n_labels, "2 or more")
-        require(self.bs >= 2, "bs", self.bs, "2 or more: batch normalisation needs company")
-        self.classifier(ArchConfig(), n_outputs=2)
-
-    @staticmethod
-    def directions() -> tuple[str, ...]:
-        """List what `direction` may be."""
-        return ("auto", *DIRECTIONS)
-
-    @staticmethod
-    def schedules() -> tuple[str, ...]:
-        """List what `schedule` may be."""
-        return tuple(CLASSIFIER_SCHEDULES)
-
-    def curve(self) -> str:
-        """Name the curve that the rates follow."""
-        return CLASSIFIER_SCHEDULES[self.schedule].curve
-
-    def phases(self, n_groups: int) -> tuple[Phase, ...]:
-        """Lay out the training of a model with so many layer groups."""
-        return CLASSIFIER_SCHEDULES[self.schedule].phases(replace(self.plan(), n_groups=n_groups))
-
-    def classifier(self, lm: ArchConfig, *, n_outputs: int) -> ClassifierArch:
-        """Put a head on a language model's encoder, with the dropouts of this stage."""
-        names = (*DROPOUTS, "drop_mult")
-        return ClassifierArch(
-            n_outputs,
-            replace(lm, **{name: getattr(self, name) for name in names}),
-            hidden_sizes=self.hidden_sizes,
-            head_p=self.head_p,
-            pooling=PoolingConfig(bptt=self.seq_len, max_len=self.max_len),
-        )

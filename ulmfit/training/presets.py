@@ -11,7 +11,8 @@ from typing import Any
 
 from ulmfit.errors import UserError, nearest
 from ulmfit.models.arch import ArchConfig
-from ulmfit.training.config import ClassifierConfig, FinetuneConfig, PretrainConfig, StageConfig
+from ulmfit.training.classifier_config import ClassifierConfig
+from ulmfit.training.config import FinetuneConfig, PretrainConfig, StageConfig
 
 # fastai 1: OneCycleScheduler rises for 0.3 of the steps and ends at 1 / (div * 1e4).
 _V1_CYCLE: dict[str, Any] = {
