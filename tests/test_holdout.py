@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ulmfit.errors import UserError
-from ulmfit.text.holdout import Rows, lm_rows
+from ulmfit.text.holdout import Rows, labelled_rows, lm_rows
 
 SPLITS = ("train", "valid", "test", "unsup")
 
@@ -97,3 +97,67 @@ def test_too_few_documents_and_wrong_shares_are_named() -> None:
     for share in (0.0, 1.0, -1.0, float("nan")):
         with pytest.raises(UserError, match="--valid-share is"):
             lm_rows(corpus(train=9), share=share, seed=0)
+
+
+@dataclass(frozen=True)
+class FakeLabels(FakeCorpus):
+    labels: np.ndarray
+    folder: str = "corpus"
+    label_kind: str = "category"
+    label_names: tuple[str, ...] = ("a", "b", "c")
+
+
+def labelled(codes: list[int], valid: list[int] | None = None) -> FakeLabels:
+    """Train documents with these label codes, -1 for none, then valid ones, then a labelled test document."""
+    valid = valid or []
+    split = ["train"] * len(codes) + ["valid"] * len(valid) + ["test"]
+    return FakeLabels(split, [3] * len(split), np.array([*codes, *valid, 0]))
+
+
+codes = st.lists(st.integers(-1, 2), min_size=1, max_size=80)
+
+
+@given(codes, st.floats(0.05, 0.6), st.integers(0, 2**20))
+def test_labelled_documents_are_learnt_from_or_held_out(codes, share, seed) -> None:
+    corpus = labelled(codes)
+    with_label = {i for i, code in enumerate(codes) if code >= 0}
+    try:
+        rows = labelled_rows(corpus, share=share, seed=seed)
+    except UserError:
+        counts = np.bincount([c for c in codes if c >= 0], minlength=3)
+        n_free = int(np.maximum(counts - 1, 0).sum())  # one of each label has to stay
+        assert (counts > 0).sum() < 2 or n_free == 0 or len(with_label) < 3
+        return
+    train, valid = set(rows.train.tolist()), set(rows.valid.tolist())
+    assert train | valid == with_label and not train & valid
+    assert {codes[i] for i in train} == {codes[i] for i in with_label}
+    counts = np.bincount([codes[i] for i in with_label], minlength=3)
+    wanted = max(1, round(share * len(with_label)))
+    assert len(valid) == min(wanted, int(np.maximum(counts - 1, 0).sum()))
+    if len(valid) == wanted:
+        for label in range(3):  # a label's part of what is held out is its share, to a document
+            held_out = sum(codes[i] == label for i in valid)
+            assert abs(held_out - wanted * counts[label] / counts.sum()) <= 2
+
+
+@given(st.integers(4, 60), st.integers(0, 2**20))
+def test_a_budget_of_labels_pays_for_what_is_held_out(n, seed) -> None:
+    corpus = labelled([i % 3 for i in range(60)])
+    rows = labelled_rows(corpus, share=0.2, seed=seed, n_labels=n)
+    assert len(rows.train) + len(rows.valid) == n
+    with_valid = labelled([i % 3 for i in range(60)], valid=[0, 1, 2, -1])
+    rows = labelled_rows(with_valid, share=0.2, seed=seed, n_labels=n)
+    assert len(rows.train) == n and rows.valid.tolist() == [60, 61, 62]
+
+
+def test_what_no_classifier_can_learn_from_is_refused() -> None:
+    for corpus, words in (
+        (labelled([0, 0, 0, 0]), "two labels"),
+        (labelled([0, 1]), "at least 3"),
+        (labelled([0, 1, 2]), "one document"),
+        (labelled([-1, -1]), "at least 3"),
+    ):
+        with pytest.raises(UserError, match=words):
+            labelled_rows(corpus, share=0.1, seed=0)
+    with pytest.raises(UserError, match="--n-labels is 9"):
+        labelled_rows(labelled([0, 1, 0, 1]), share=0.1, seed=0, n_labels=9)

@@ -221,6 +221,18 @@ def test_a_dict_of_splits(tmp_path, reviews):
     assert rows(open_source({"dev": tmp_path / "more"})) == [("alone", None, "valid")]
 
 
+def test_a_folder_keeps_its_test_split_beside_more_text(tmp_path):
+    for place in ("train/pos", "train/neg", "test/pos"):
+        (tmp_path / place).mkdir(parents=True)
+        (tmp_path / place / "1.txt").write_text(place, encoding="utf-8")
+    assert set(rows(open_source({"train": tmp_path, "unsup": ["more"]}))) == {
+        ("train/pos", "pos", "train"),
+        ("train/neg", "neg", "train"),
+        ("test/pos", "pos", "test"),
+        ("more", None, "unsup"),
+    }
+
+
 def test_unsup_documents_never_have_a_label(reviews):
     source = open_source({"unsup": reviews}, text="review", label="stars")
     assert source.label_kind == "none"

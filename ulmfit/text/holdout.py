@@ -81,6 +81,11 @@ def labelled_rows(corpus: Corpus, *, share: float, seed: int, n_labels: int | No
 
 def _require_labels(corpus: Corpus, rows: np.ndarray, valid: np.ndarray) -> None:
     """Refuse what no classifier can learn from."""
+    if len(rows) >= 3 and not len(valid):
+        raise UserError(
+            f"each label of {corpus.folder} has one document, so none can be held out to measure on: give it more "
+            "documents of each label, or a valid split"
+        )
     if len(rows) < 2 or not len(valid):
         raise UserError(
             f"{corpus.folder} has {_documents(len(rows) + len(valid))} with a label to learn from and measure on, "
@@ -120,7 +125,7 @@ def _take(
 ) -> np.ndarray:
     """Draw `n` documents so that groups keep their shares, and each is left with `leave` at least."""
     # A shuffled group's documents stand at even distances; the n that stand first are the draw.
-    places, drawn = [], []
+    places, drawn = [np.empty(0)], [np.empty(0, np.int64)]
     for group in groups:
         order = generator.permutation(group)[: max(0, len(group) - leave)]
         places.append((np.arange(len(order)) + generator.random()) / max(1, len(group)))

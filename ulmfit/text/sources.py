@@ -46,6 +46,11 @@ def open_source(
     return asked.open(source)
 
 
+def _given(part: Part, name: str) -> Part:
+    """Put a table into a split; a folder with splits of its own keeps them where it is given to learn from."""
+    return part if name == "train" and part.split else replace(part, whole_split=name)
+
+
 @dataclass(frozen=True)
 class _Asked:
     """The arguments of `open_source`, for the parts of a dict to share."""
@@ -86,7 +91,7 @@ class _Asked:
                     f"dict of sources: {key!r} must be a file, a folder, a DataFrame or a list"
                 )
             part = self.open(source)
-            opened.append((part.name, [replace(p, whole_split=name) for p in part.parts]))
+            opened.append((part.name, [_given(p, name) for p in part.parts]))
         if not opened:
             raise UserError(
                 f"the dict of sources is empty: give at least one of {', '.join(SPLITS)}"

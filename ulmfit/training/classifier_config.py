@@ -21,8 +21,7 @@ class ClassifierConfig(StageConfig):
     direction: str = "auto"
     """auto: that of the language model that is given; forward, backward or both to insist on it."""
     schedule: str = "freez_discr_stlr"
-    """How layer groups unfreeze, a row of the paper's table 7: full, full_discr, last, chain_thaw, freez, freez_discr,
-    freez_stlr, freez_cos, freez_discr_stlr; or paper_code, fastai (1 and 2), one_cycle (all at once)."""
+    """How layer groups unfreeze, a row of the paper's table 7: full, full_discr, last, chain_thaw, freez, freez_discr, freez_stlr, freez_cos, freez_discr_stlr; or paper_code, fastai (1 and 2), one_cycle (all at once)."""
     epochs: int = 50
     """Epochs with all layers learning, after those that unfreeze (Howard & Ruder 2018, 5: 50)."""
     lr: float = 0.01
