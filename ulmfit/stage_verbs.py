@@ -6,7 +6,8 @@ To add a stage: its flags in stage_flags.py, a function here, a line in `cli.VER
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,7 @@ from ulmfit.files import MANIFEST, read_json
 from ulmfit.flags import parse
 from ulmfit.output import print_result, say_written, written_at
 from ulmfit.progress import StageProgress
-from ulmfit.stage_flags import ClassifierFlags, FinetuneFlags, PretrainFlags
+from ulmfit.stage_flags import ClassifierFlags, FinetuneFlags, PretrainFlags, StageFlags
 from ulmfit.verb_flags import FitFlags
 
 if TYPE_CHECKING:
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from ulmfit.inference.language_model import LanguageModel
     from ulmfit.inference.pair import LanguageModelPair
     from ulmfit.text.corpus import Corpus
+
+    Trained = LanguageModel | LanguageModelPair | Classifier
 
 _PRETRAIN = "`ulmfit pretrain-lm CORPUS --out LM`"
 _FINETUNE = "`ulmfit finetune-lm LM CORPUS --out OUT`"
@@ -37,16 +40,7 @@ def pretrain_lm(argv: Sequence[str]) -> None:
     out = flags.folder(flags.corpus)
     from ulmfit.stages.pretrain_lm import pretrain_lm as train
 
-    with _shown(out) as progress, _threads(flags.threads):
-        lm = train(
-            corpus,
-            out,
-            config=flags.config,
-            progress=progress,
-            restart=flags.restart,
-            max_minutes=flags.max_minutes,
-        )
-    print_result(_manifest(lm) if flags.json else str(lm))
+    _train(partial(train, corpus, out), out, flags)
 
 
 def finetune_lm(argv: Sequence[str]) -> None:
@@ -57,17 +51,7 @@ def finetune_lm(argv: Sequence[str]) -> None:
     out = flags.folder(flags.lm, flags.corpus)
     from ulmfit.stages.finetune_lm import finetune_lm as train
 
-    with _shown(out) as progress, _threads(flags.threads):
-        lm = train(
-            flags.lm,
-            corpus,
-            out,
-            config=flags.config,
-            progress=progress,
-            restart=flags.restart,
-            max_minutes=flags.max_minutes,
-        )
-    print_result(_manifest(lm) if flags.json else str(lm))
+    _train(partial(train, flags.lm, corpus, out), out, flags)
 
 
 def train_classifier(argv: Sequence[str]) -> None:
@@ -78,17 +62,7 @@ def train_classifier(argv: Sequence[str]) -> None:
     out = flags.folder(flags.lm, flags.corpus)
     from ulmfit.stages.train_classifier import train_classifier as train
 
-    with _shown(out) as progress, _threads(flags.threads):
-        classifier = train(
-            flags.lm,
-            corpus,
-            out,
-            config=flags.config,
-            progress=progress,
-            restart=flags.restart,
-            max_minutes=flags.max_minutes,
-        )
-    print_result(_manifest(classifier) if flags.json else str(classifier))
+    _train(partial(train, flags.lm, corpus, out), out, flags)
 
 
 def fit(argv: Sequence[str]) -> None:
@@ -124,6 +98,18 @@ def fit(argv: Sequence[str]) -> None:
             max_minutes=flags.max_minutes,
         )
     print_result(_manifest(classifier) if flags.json else str(classifier))
+
+
+def _train(stage: Callable[..., Trained], out: Path, flags: StageFlags) -> None:
+    """Call a stage that knows its inputs, and describe what it made."""
+    with _shown(out) as progress, _threads(flags.threads):
+        made = stage(
+            config=flags.config,
+            progress=progress,
+            restart=flags.restart,
+            max_minutes=flags.max_minutes,
+        )
+    print_result(_manifest(made) if flags.json else str(made))
 
 
 def _require_lm(folder: str, usage: str) -> None:
@@ -174,7 +160,7 @@ def _threads(n: int) -> Generator[None]:
         torch.set_num_threads(before)
 
 
-def _manifest(model: LanguageModel | LanguageModelPair | Classifier) -> dict[str, Any]:
+def _manifest(model: Trained) -> dict[str, Any]:
     """Give the manifest of a model; of a pair those of both directions by name."""
     from ulmfit.inference.pair import LanguageModelPair
     from ulmfit.models.manifest import to_json
