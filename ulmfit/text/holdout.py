@@ -83,8 +83,8 @@ def _require_labels(corpus: Corpus, rows: np.ndarray, valid: np.ndarray) -> None
     """Refuse what no classifier can learn from."""
     if len(rows) >= 3 and not len(valid):
         raise UserError(
-            f"each label of {corpus.folder} has one document, so none can be held out to measure on: give it more "
-            "documents of each label, or a valid split"
+            f"each label of {corpus.folder} has one document, and a classifier needs a second one of some label to be "
+            "measured on: give it more documents of each label, or a valid split"
         )
     if len(rows) < 2 or not len(valid):
         raise UserError(
