@@ -203,7 +203,7 @@ class Classifier:
             shuffle=False,
         )
         found = np.empty((len(documents), len(self.labels)), np.float32)
-        with threads_for(self.arch.encoder, bs=min(BS, len(documents))):
+        with threads_for(self.arch.encoder, bs=BS):
             for batch in batches.batches(0):
                 output = model(torch.from_numpy(batch.ids), torch.from_numpy(batch.lengths))
                 found[batch.places] = output.logits.numpy()
