@@ -22,7 +22,6 @@ from ulmfit.training.presets import (
     STAGE_PRESETS,
     Difference,
     diff_presets,
-    diff_table,
     stage_preset,
 )
 from ulmfit.training.schedules import rates
@@ -182,14 +181,6 @@ def test_presets_differ_where_their_sources_do() -> None:
     assert diff_presets("paper", "paper") == []
     nested = {d.field for d in diff_presets("paper", "multifit")}
     assert "pretrain_lm.arch.backbone" in nested
-
-
-def test_the_table_of_differences_is_aligned() -> None:
-    head, *rows = diff_table("paper", "fastbook").splitlines()
-    assert head.split() == ["paper", "fastbook"]
-    column = head.index("paper")
-    assert all(row[column] != " " and row[column - 2 : column] == "  " for row in rows)
-    assert "finetune_lm.clip" in "".join(rows)
 
 
 def test_an_unknown_preset_names_the_nearest() -> None:

@@ -14,7 +14,7 @@ from ulmfit.config import require
 from ulmfit.errors import UserError
 from ulmfit.inference.classifier import Classifier
 from ulmfit.text.corpus import Corpus
-from ulmfit.text.holdout import Rows, labelled_rows
+from ulmfit.text.holdout import Rows, labelled_rows, with_label
 
 EVALUATED = ("test", "valid")
 
@@ -51,7 +51,7 @@ def trial_of(classifier: Classifier, corpus: Corpus, split: str) -> Trial:
             f"{corpus.folder} has no {split} documents: "
             + (f"--split may be {' or '.join(found)}" if found else "prepare it again with --split COLUMN")
         )  # fmt: skip
-    labelled = rows[_has_label(corpus, rows)]
+    labelled = with_label(corpus, rows)
     if not len(labelled):
         raise UserError(
             f"none of the {len(rows):,} {split} documents of {corpus.folder} has a label, which an "
@@ -71,24 +71,8 @@ def taught_rows(classifier: Classifier, corpus: Corpus) -> Rows | None:
     )
 
 
-def labelled(corpus: Corpus, split: str) -> np.ndarray:
-    """Number the documents of a split that have a label."""
-    rows = corpus.rows(split)
-    return rows[_has_label(corpus, rows)]
-
-
 def n_repeated(corpus: Corpus, rows: np.ndarray) -> int:
     """Count the documents that also stand elsewhere in the corpus, token for token."""
     others = np.setdiff1d(np.arange(len(corpus)), rows)
     known = {hash(corpus[row].tobytes()) for row in others.tolist()}
     return sum(hash(corpus[row].tobytes()) in known for row in rows.tolist())
-
-
-def _has_label(corpus: Corpus, rows: np.ndarray) -> np.ndarray:
-    if corpus.labels is None:
-        return np.zeros(len(rows), bool)
-    labels = np.asarray(corpus.labels[rows])
-    if corpus.label_kind == "number":
-        return np.isfinite(labels)
-    known = labels >= 0
-    return known if known.ndim == 1 else np.asarray(known.all(axis=1))

@@ -16,7 +16,7 @@ from ulmfit.errors import UserError, nearest
 from ulmfit.evaluation.answering import Answered, Report, answer, require_same_task
 from ulmfit.evaluation.baselines import BASELINES, LabelledTexts, run_baseline
 from ulmfit.evaluation.course import courses_of, fit_seconds
-from ulmfit.evaluation.documents import Trial, labelled, trial_of
+from ulmfit.evaluation.documents import Trial, trial_of
 from ulmfit.evaluation.evidence import (
     BaselineRow,
     CalibrationRows,
@@ -45,6 +45,7 @@ from ulmfit.inference.classifier import Classifier
 from ulmfit.inference.explain import explain
 from ulmfit.models.precision import Precision
 from ulmfit.text.corpus import Corpus
+from ulmfit.text.holdout import with_label
 
 Model = Classifier | str | Path
 EXPLAINED_TOKENS = 400  # longer documents are left unexplained: nobody reads so much
@@ -169,7 +170,7 @@ def _baselines(
     given = trial.given
     if given is None:  # trained elsewhere: all labels that there are
         splits = ("train", "valid") if trial.split == "test" else ("train",)
-        given = np.concatenate([labelled(corpus, name) for name in splits])
+        given = np.concatenate([with_label(corpus, corpus.rows(name)) for name in splits])
     if not len(given):
         return ()
     train = LabelledTexts.of_corpus(corpus, "train", rows=given)

@@ -59,7 +59,7 @@ def labelled_rows(corpus: Corpus, *, share: float, seed: int, n_labels: int | No
     held out to measure on are among them: a budget of labels pays for both.
     """
     require(0 < share < 1, "valid_share", share, "above 0 and below 1")
-    rows, valid = (_with_label(corpus, split) for split in ("train", "valid"))
+    rows, valid = (with_label(corpus, corpus.rows(split)) for split in ("train", "valid"))
     generator = np.random.default_rng([seed, _DRAW])
     if n_labels is not None:
         if n_labels > len(rows):
@@ -101,9 +101,8 @@ def _require_labels(corpus: Corpus, rows: np.ndarray, valid: np.ndarray) -> None
             )
 
 
-def _with_label(corpus: Corpus, split: str) -> np.ndarray:
-    """Number the documents of a split that have a label; an empty text may have one."""
-    rows = corpus.rows(split)
+def with_label(corpus: Corpus, rows: np.ndarray) -> np.ndarray:
+    """Keep the documents that have a label; an empty text may have one."""
     if corpus.labels is None:
         return rows[:0]
     labels = corpus.labels[rows]

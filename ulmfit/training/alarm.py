@@ -56,11 +56,11 @@ class Alarm(Callback):
         if self.is_likelihood and self.mean > limit:
             raise self._diverged(f"the loss rose from {self.lowest:.2f} to {self.mean:.2f}")
 
-    def check(self, valid_loss: float = 0.0) -> None:
+    def check(self, valid_loss: float | None = None) -> None:
         """Refuse weights that the last step has spoilt, before they are kept."""
-        weights = self.learn.model.state_dict().values()
-        if not math.isfinite(valid_loss):
+        if valid_loss is not None and not math.isfinite(valid_loss):
             raise self._diverged(f"the validation loss became {valid_loss}")
+        weights = self.learn.model.state_dict().values()
         if not all(weight.isfinite().all() for weight in weights):
             raise self._diverged("a weight became infinite or not a number")
 

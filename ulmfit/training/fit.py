@@ -6,12 +6,12 @@ final weights, and what the journal holds.
 
 from __future__ import annotations
 
-import math
 from contextlib import nullcontext
 from dataclasses import dataclass
 
 from fastai.callback.progress import ProgressCallback
 
+from ulmfit.errors import UserError
 from ulmfit.history import EpochRow, StepRow
 from ulmfit.training.alarm import Alarm
 from ulmfit.training.callbacks import FollowPhases
@@ -85,8 +85,8 @@ def _outcome(learn: StageLearner, run: Run, journal: Journal) -> Trained:
     if learn.config.patience is not None:
         wait()
         kept = load_checkpoint(run.best)
-        if kept is not None:
-            learn.model.load_state_dict(kept.tensors)
-            measured = [row for row in journal.epochs if not math.isnan(row.valid_loss)]
-            best = min(measured, key=lambda row: row.valid_loss)
+        if kept is None:
+            raise UserError(f"{run.best} is gone, and with it the best epoch: use --restart")
+        learn.model.load_state_dict(kept.tensors)
+        best = min(journal.epochs, key=lambda row: row.valid_loss)
     return Trained(journal.before, tuple(journal.epochs), tuple(journal.steps), best)

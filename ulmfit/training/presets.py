@@ -162,13 +162,6 @@ def diff_presets(a: str, b: str) -> list[Difference]:
     return found
 
 
-def diff_table(a: str, b: str) -> str:
-    """Write the differences of two presets as an aligned table."""
-    rows = [("", a, b)] + [(d.field, _shown(d.a), _shown(d.b)) for d in diff_presets(a, b)]
-    widths = [max(len(row[column]) for row in rows) for column in range(3)]
-    return "\n".join("  ".join(map(str.ljust, row, widths)).rstrip() for row in rows)
-
-
 def _flat(config: Any, prefix: str) -> dict[str, object]:
     """Name every value of a config by its path; what the schedule supplies counts as set."""
     shape = config.shape() if isinstance(config, StageConfig) else None
@@ -180,9 +173,3 @@ def _flat(config: Any, prefix: str) -> dict[str, object]:
         else:
             values[f"{prefix}.{f.name}"] = getattr(shape, f.name, value)
     return values
-
-
-def _shown(value: object) -> str:
-    if isinstance(value, tuple):
-        return ", ".join(map(_shown, value)) or "-"
-    return f"{value:.4g}" if isinstance(value, float) else str(value)

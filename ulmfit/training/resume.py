@@ -167,8 +167,8 @@ class Checkpoints(Callback):
 
     def after_epoch(self) -> None:
         """Write the end of an epoch, unless it has spoilt the weights."""
-        self.trainer.alarm.check(self.trainer.journal.epochs[-1].valid_loss)
-        self._write(self.learn.dls.train.state())
+        valid_loss = self.trainer.journal.epochs[-1].valid_loss
+        self._write(self.learn.dls.train.state(), valid_loss=valid_loss)
         if self.trainer.best.is_over:
             raise CancelFitException
 
@@ -176,8 +176,8 @@ class Checkpoints(Callback):
         steps = [cb for cb in self.learn.cbs if isinstance(cb, Accumulate)]
         return not self.training or all(cb.is_step() for cb in steps)
 
-    def _write(self, position: Position) -> None:
-        self.trainer.alarm.check()
+    def _write(self, position: Position, *, valid_loss: float | None = None) -> None:
+        self.trainer.alarm.check(valid_loss)
         checkpoint = self.trainer.capture(position)
         if world().is_first:
             save_checkpoint(self.run_folder.checkpoint, checkpoint)
