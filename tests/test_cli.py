@@ -160,7 +160,7 @@ def test_doctor_and_data(tmp_path: Path, capsys: Capture) -> None:
         (["check", "no_such.csv"], "no_such.csv"),
         (["doctor", "--fix"], "--fix"),
         (["generate"], "no LM"),
-        (["generate", "no_such_folder"], "no_such_folder is not a folder"),
+        (["generate", "no_such_folder"], "no_such_folder is neither the folder"),
         (["generate", "lm", "one", "two"], "'two' is one argument too many"),
         (["generate", "lm", "--top-q", "0.9"], "did you mean '--top-p'?"),
         (["convert"], "no SOURCE"),

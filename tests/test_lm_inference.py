@@ -22,7 +22,7 @@ import ulmfit
 from ulmfit import cli
 from ulmfit.errors import UserError
 from ulmfit.history import EpochRow, StepRow, write_history, write_steps
-from ulmfit.inference import language_model
+from ulmfit.models import pretrained
 from ulmfit.inference.language_model import NEVER_GENERATED, LanguageModel
 from ulmfit.inference.reading import BS, PIECE
 from ulmfit.models.weights import DECODER_BIAS
@@ -309,7 +309,7 @@ def test_pretrained_comes_as_a_language_model(
         asked.append((name, data_dir))
         return LanguageModel.load(folder).parts
 
-    monkeypatch.setattr(language_model.pretrained, "load_pretrained", fake)
+    monkeypatch.setattr(pretrained, "load_pretrained", fake)
     assert ulmfit.load_pretrained("wt103-fwd", data_dir="here").folder == folder
     assert asked == [("wt103-fwd", "here")]
 

@@ -389,3 +389,22 @@ def test_a_mistake_is_one_line(
     assert lines[-1].startswith("ulmfit: ") and says in lines[-1]
     assert "Traceback" not in said.err
     assert not list(Path().rglob(f"{PRETRAINED}*"))
+
+
+def test_the_corpus_is_read_as_its_language_model_reads(
+    reviews: pd.DataFrame, tmp_path: Path
+) -> None:
+    subwords = TextConfig(tokenizer="subword", max_vocab=60)
+    corpus = ulmfit.prepare(reviews, tmp_path / "corpus", config=subwords)
+    lm = write_tiny_lm(tmp_path / "lm", corpus)
+    made = fit(reviews, tmp_path / "run", lm=lm.folder)
+    run = run_of(made)
+    assert made.vocab == corpus.vocab == ulmfit.load(run / CORPUS).vocab
+    assert str(tmp_path) not in (run / RECIPE).read_text()
+    chars = TextConfig(tokenizer="char")
+    with pytest.raises(
+        UserError, match=r"--tokenizer is 'char' and the language model .* 'subword'"
+    ):
+        fit(reviews, tmp_path / "other", lm=lm.folder, config=chars)
+    text = [str(tmp_path / "lm"), "--show", "a fine film", "--preset", "tiny"]
+    assert cli.main(["prepare", "--lm", *text]) == 0

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from ulmfit.evaluation.evaluate import evaluate
     from ulmfit.evaluation.folder import read_evaluation, write_evaluation
     from ulmfit.inference.classifier import Classifier
-    from ulmfit.inference.language_model import LanguageModel, load_pretrained
+    from ulmfit.inference.language_model import LanguageModel
     from ulmfit.inference.pair import LanguageModelPair
     from ulmfit.recipe import fit
     from ulmfit.stages.finetune_lm import finetune_lm
@@ -68,7 +68,7 @@ _HOMES = {
     "UserError": "ulmfit.errors",
     "LanguageModel": "ulmfit.inference.language_model",
     "LanguageModelPair": "ulmfit.inference.pair",
-    "load_pretrained": "ulmfit.inference.language_model",
+    "load_pretrained": "ulmfit.inference.pair",
     "Classifier": "ulmfit.inference.classifier",
     "Corpus": "ulmfit.text.corpus",
     "Vocab": "ulmfit.text.vocab",

@@ -75,14 +75,14 @@ def fit(
     stages anew, `max_minutes` is for all of them together.
     """
     of_preset = text_preset(preset)  # which refuses a name that no stage knows
+    known = None if lm is None else open_lm(lm)
     recipe = Recipe(
-        config or of_preset,
+        config_for(known, config or of_preset, default=of_preset),
         pretrain or PRETRAIN_PRESETS[preset],
         finetune or FINETUNE_PRESETS[preset],
         classifier or CLASSIFIER_PRESETS[preset],
     ).shared(direction=direction, seed=seed)
     run = _Run(Path(out), recipe, progress, restart=restart, ends_at=_deadline(max_minutes))
-    known = None if lm is None else open_lm(lm)
     documents = source if unlabelled is None else _beside(source, unlabelled)
     places: dict[str, Any] = {
         "text": text, "label": label, "split": split, "data_dir": data_dir, "columns": columns,
@@ -93,6 +93,21 @@ def fit(
     run.say(corpus.manifest.notices)
     recipe.require_labelled(corpus)
     return run.classifier(run.language_model(known, corpus), corpus)
+
+
+def config_for(lm: LM | None, asked: TextConfig, *, default: TextConfig) -> TextConfig:
+    """Let a corpus be read as its language model reads; refuse a tokenizer that was asked for and is another."""
+    if lm is None:
+        return asked
+    config = lm.text_config(asked)
+    for name in ("tokenizer", "rules", "lang", "sp_model"):
+        wanted, found = getattr(asked, name), getattr(config, name)
+        if wanted not in (getattr(default, name), found):
+            raise UserError(
+                f"--{name.replace('_', '-')} is {wanted!r} and the language model {lm.folder} reads with {found!r}: "
+                f"leave the flag out, or choose another language model"
+            )
+    return config
 
 
 @dataclass(frozen=True)
@@ -114,6 +129,10 @@ class Recipe:
             replace(self.finetune_lm, **changes),
             replace(self.train_classifier, **changes),
         )
+
+    def portable(self) -> Recipe:
+        """Leave out where a file lay; the corpus has its own copy."""
+        return replace(self, text=replace(self.text, sp_model=None))
 
     def require_labelled(self, corpus: Corpus) -> None:
         """Refuse labels that stage 3 could not learn from, before a language model takes its time."""
@@ -158,7 +177,7 @@ class _Run:
         config = self.recipe.train_classifier
         made = train_classifier(lm, corpus, self.out / CLASSIFIER, config=config, **self._how())
         with atomic_file(self.out / RECIPE) as part:
-            write_json(part, {"ulmfit": __version__, **asdict(self.recipe)})
+            write_json(part, {"ulmfit": __version__, **asdict(self.recipe.portable())})
         return made
 
     def _how(self) -> dict[str, Any]:

@@ -82,7 +82,7 @@ class FinetuneFlags(StageFlags):
     """Let a pretrained language model go on learning, on the text of a corpus, and write its folder."""
 
     lm: Positional = ""
-    """The folder of a language model, or the name of a published one: wt103-fwd or wt103-bwd."""
+    """The folder of a language model, or the name of a pretrained one: en, wt103-fwd or wt103-bwd."""
     corpus: Positional = ""
     """The folder of a corpus (see `ulmfit prepare`). Both come before the flags."""
     config: FinetuneConfig = FINETUNE_PRESETS["laptop"]

@@ -78,6 +78,8 @@ class PrepareFlags(SourceFlags):
     """Processes that tokenize beside this one; 0 means that this one does it."""
     show: str = ""
     """A text to show every step of, instead of a SOURCE."""
+    lm: str = ""
+    """Read the texts as this language model does, a folder or a name such as en: its rules and its tokenizer."""
 
 
 @dataclass(frozen=True)
@@ -88,7 +90,7 @@ class FitFlags(SourceFlags):
     out: Path | None = None
     """The folder of the run; the classifier will lie in its 3_train_classifier."""
     lm: str = ""
-    """Folder of a language model, or the name of a published one: wt103-fwd or wt103-bwd. Without it one learns from the texts."""
+    """Folder of a language model, or the name of a pretrained one: en, wt103-fwd or wt103-bwd. Without it one learns from the texts."""
     preset: str = "laptop"
     """Where the configs of all stages come from (see `ulmfit recipe show laptop`), and the flags of the text below."""
     direction: str = ""
@@ -143,7 +145,7 @@ class GenerateFlags:
     """Let a language model continue a text. The new text goes to stdout, without the prompt."""
 
     lm: Positional = ""
-    """The folder of a language model."""
+    """The folder of a language model, or the name of a pretrained one, such as en."""
     prompt: Positional = ""
     """The text to go on from, in quotes; without one, a new document begins."""
     n_tokens: int = 50
@@ -214,6 +216,7 @@ class ConvertFlags:
     direction: str = ""
     """forward or backward; by default backward if the path says so (bwd)."""
     to: str = "ulmfit"
-    """ulmfit, or fastai to write lm_model.pth, lm_encoder.pth and lm_vocab.pkl from a language model's folder."""
+    """ulmfit; or of a language model's folder: fastai to write lm_model.pth, lm_encoder.pth and lm_vocab.pkl, int8 or fp16 for a
+    folder of a quarter or half the size."""
     json: Switch = False
     """Print the result as JSON on stdout."""

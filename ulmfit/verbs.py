@@ -29,8 +29,10 @@ from ulmfit.verb_flags import (
 def prepare(argv: Sequence[str]) -> None:
     """Write a corpus folder, or show every step that a text goes through."""
     flags = parse(PrepareFlags, "prepare", argv)
+    default = PrepareFlags.of_preset(flags.preset).config
     if flags.show:
-        return _show(flags.show, flags.config, is_json=flags.json)
+        config = _as_read_by(flags.lm, flags.config, default=default)
+        return _show(flags.show, config, is_json=flags.json)
     flags.require_source("ulmfit prepare reviews.csv --out runs/reviews/corpus")
     if flags.out is None:
         raise UserError(
@@ -38,6 +40,7 @@ def prepare(argv: Sequence[str]) -> None:
         )
     from ulmfit.text.prepare import prepare as prepare_corpus
 
+    config = _as_read_by(flags.lm, flags.config, default=default)
     before = written_at(flags.out)
     with _progress() as progress:
         corpus = prepare_corpus(
@@ -46,7 +49,7 @@ def prepare(argv: Sequence[str]) -> None:
             text=flags.text_columns(),
             label=flags.label_columns(),
             split=flags.split or None,
-            config=flags.config,
+            config=config,
             data_dir=flags.data_dir,
             columns=flags.columns or None,
             n_workers=flags.workers,
@@ -81,9 +84,9 @@ def generate(argv: Sequence[str]) -> None:
     flags = parse(GenerateFlags, "generate", argv)
     if not flags.lm:
         raise UserError('no LM: write it before the flags, as in `ulmfit generate LM "prompt"`')
-    from ulmfit.inference.language_model import LanguageModel
+    from ulmfit.stages.direction import open_one
 
-    text = LanguageModel.load(flags.lm).generate(
+    text = open_one(flags.lm).generate(
         flags.prompt,
         flags.n_tokens,
         temperature=flags.temperature,
@@ -105,10 +108,16 @@ def convert(argv: Sequence[str]) -> None:
         raise UserError(f"no SOURCE: write it before the flags, as in {usage}")
     if flags.out is None:
         raise UserError(f"convert: no --out: name the folder to write, as in {usage}")
-    if flags.to not in ("ulmfit", "fastai"):
-        raise UserError(f"--to is {flags.to!r}; allowed: ulmfit, fastai")
+    if flags.to not in ("ulmfit", "fastai", "int8", "fp16"):
+        raise UserError(f"--to is {flags.to!r}; allowed: ulmfit, fastai, int8, fp16")
+    if flags.to != "ulmfit" and (flags.vocab or flags.direction):
+        raise UserError(
+            f"--to {flags.to} takes --out alone: the folder knows vocabulary and direction"
+        )
     if flags.to == "fastai":
         return _export(flags, flags.out)
+    if flags.to != "ulmfit":
+        return _compact(flags, flags.out)
     from ulmfit.inference.classifier import Classifier
     from ulmfit.inference.language_model import LanguageModel
     from ulmfit.models.convert import convert as convert_lm
@@ -131,11 +140,20 @@ def _export(flags: ConvertFlags, out: Path) -> None:
     from ulmfit.models.artefact import load_language_model
     from ulmfit.models.convert import export_fastai
 
-    if flags.vocab or flags.direction:
-        raise UserError("--to fastai takes --out alone: the folder knows vocabulary and direction")
     files = export_fastai(load_language_model(flags.source), out)
     paths = {name: str(path) for name, path in asdict(files).items()}
     print_result(paths if flags.json else "\n".join(paths.values()))
+
+
+def _compact(flags: ConvertFlags, out: Path) -> None:
+    """Write a language model's folder again in fewer bytes."""
+    from ulmfit.models.compact import compact
+    from ulmfit.stages.direction import open_lm
+
+    before = written_at(out)
+    made = open_lm(compact(flags.source, out, storage=flags.to))
+    say_written(out, before=before)
+    print_result({"folder": str(out)} if flags.json else str(made))
 
 
 def doctor(argv: Sequence[str]) -> None:
@@ -177,6 +195,16 @@ def _table(rows: list[dict[str, Any]], folder: str) -> str:
             f"{row['name']:{wide}}  {state:8}  {size:>8}  {row['title']}; licence: {row['licence']}"
         )
     return "\n".join([*lines, f"data folder: {folder}"])
+
+
+def _as_read_by(lm: str, config: TextConfig, *, default: TextConfig) -> TextConfig:
+    """Take tokenizer and rules from a language model, if one is named."""
+    if not lm:
+        return config
+    from ulmfit.recipe import config_for
+    from ulmfit.stages.direction import open_lm
+
+    return config_for(open_lm(lm), config, default=default)
 
 
 def _show(text: str, config: TextConfig, *, is_json: bool) -> None:

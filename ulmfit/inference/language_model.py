@@ -17,12 +17,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ulmfit.config import TextConfig
 from ulmfit.errors import UserError
 from ulmfit.history import HISTORY, STEPS, plot_history, read_history, read_steps
 from ulmfit.inference.reading import PIECE, negative_log_likelihoods, pooled_states
 from ulmfit.inference.sampling import Sampling, new_generator
 from ulmfit.inference.texts import TextEncoder, checked
-from ulmfit.models import pretrained
 from ulmfit.models.artefact import LanguageModelParts, load_language_model
 from ulmfit.models.precision import Precision
 from ulmfit.models.state import State
@@ -104,6 +104,10 @@ class LanguageModel:
     def direction(self) -> str:
         """forward, or backward: each text read from its end."""
         return self.manifest.provenance.direction
+
+    def text_config(self, like: TextConfig = TextConfig()) -> TextConfig:
+        """Give the config of a corpus that reads text as this model does; what that leaves open is as in `like`."""
+        return self.parts.text.reading(like)
 
     @cached_property
     def tokenizer(self) -> Tokenizer:
@@ -243,8 +247,3 @@ class LanguageModel:
             f"metrics: {metrics or 'none'}",
             f"from {made.origin}",
         ]
-
-
-def load_pretrained(name: str, *, data_dir: str | Path | None = None) -> LanguageModel:
-    """Load a published language model by name, such as wt103-fwd; the first time it is downloaded."""
-    return LanguageModel(pretrained.load_pretrained(name, data_dir=data_dir))

@@ -6,8 +6,10 @@ import html
 from collections.abc import Iterator
 from pathlib import Path
 
+from ulmfit.config import TextConfig
 from ulmfit.files import fingerprint
 from ulmfit.inference.language_model import LanguageModel
+from ulmfit.models import pretrained
 from ulmfit.models.pair import LanguageModelPairParts, load_language_model_pair
 from ulmfit.models.precision import Precision
 from ulmfit.text.vocab import Vocab
@@ -36,6 +38,10 @@ class LanguageModelPair:
         """The tokens and their ids, the same for both."""
         return self.forward.vocab
 
+    def text_config(self, like: TextConfig = TextConfig()) -> TextConfig:
+        """Give the config of a corpus that reads text as these models do; what that leaves open is as in `like`."""
+        return self.forward.text_config(like)
+
     @property
     def fingerprint(self) -> str:
         """A hash of both models: what a child names as its parent."""
@@ -53,3 +59,15 @@ class LanguageModelPair:
     def _repr_html_(self) -> str:
         models = "".join(lm._repr_html_() for lm in self)
         return f"<b>language model pair {html.escape(str(self.folder))}</b>{models}"
+
+
+def load_pretrained(
+    name: str, *, data_dir: str | Path | None = None
+) -> LanguageModel | LanguageModelPair:
+    """Load a language model by name: "en", which travels with this package in both directions, or a published one.
+
+    A published one, such as wt103-fwd, is downloaded the first time.
+    """
+    parts = pretrained.load_pretrained(name, data_dir=data_dir)
+    is_pair = isinstance(parts, LanguageModelPairParts)
+    return LanguageModelPair(parts) if is_pair else LanguageModel(parts)

@@ -86,16 +86,18 @@ def save_language_model(
     provenance: Provenance,
     history: Sequence[Mapping[str, Any]] = (),
     files: Mapping[str, bytes] | None = None,
+    storage: str = "fp32",
 ) -> LanguageModelParts:
     """Write a language model's folder, whole or not at all, and return it loaded.
 
-    `files` are more to lie in it, by name, such as a picture of the training.
+    `files` are more to lie in it, by name, such as a picture of the training. `storage` is one of
+    `models.storage.STORAGES`.
     """
     require_fit(weights, arch, n_vocab=len(vocab), where=f"the weights for {out}")
     with atomic_folder(out, kind=KIND) as folder:
         for name, content in (files or {}).items():  # first: no name can replace a part
             (folder / name).write_bytes(content)
-        save_tensors(folder / WEIGHTS, weights)
+        save_tensors(folder / WEIGHTS, weights, storage=storage)
         save_text(folder, vocab, text)
         save_history(folder, history)
         manifest = LanguageModelManifest(

@@ -15,7 +15,6 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import torch
 from safetensors import SafetensorError
 from safetensors.torch import load, save_file
 from torch import Tensor
@@ -24,6 +23,7 @@ from ulmfit.config import TextConfig
 from ulmfit.errors import UserError
 from ulmfit.files import MANIFEST, from_json, hash_file, read_json, write_json
 from ulmfit.models.manifest import ModelManifest, to_json
+from ulmfit.models.storage import pack, unpack
 from ulmfit.text.corpus import SUBWORD_MODEL, Corpus
 from ulmfit.text.tokenizers import build_tokenizer
 from ulmfit.text.vocab import Vocab
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 WEIGHTS, VOCAB, HISTORY, CARD = "model.safetensors", "vocab.json", "history.csv", "README.md"
 PIPELINE = "tokenizer/config.json"
+_READING = ("tokenizer", "lang", "rules", "sp_type")  # what decides the tokens of a text
 AGAIN = "copy the folder again, or repeat the command that made it"
 
 
@@ -57,6 +58,11 @@ class TextPipeline:
         """Build the pipeline that a configuration describes."""
         model = Path(config.sp_model) if config.sp_model else None
         return cls(replace(config, sp_model=None), build_tokenizer(config).fingerprint, model)
+
+    def reading(self, asked: TextConfig) -> TextConfig:
+        """Let a corpus be read as this pipeline reads: its tokenizer and rules are taken over, all else is as asked."""
+        taken = {name: getattr(self.config, name) for name in _READING}
+        return replace(asked, **taken, sp_model=str(self.subword_model or "") or None)
 
     def tokenizer(self, folder: Path, versions: Mapping[str, str]) -> Tokenizer:
         """Build the tokenizer of a model in `folder`, and refuse one that has changed since `versions`."""
@@ -108,25 +114,16 @@ def load_text(folder: Path, manifest: ModelManifest) -> TextPipeline:
     return TextPipeline(config, found, model if expected else None)
 
 
-def save_tensors(path: Path, weights: Mapping[str, Tensor]) -> None:
-    """Write tensors in single precision, whole numbers as they are.
-
-    A model that is being trained may hold views; the file wants plain tensors.
-    """
-    plain = {
-        name: tensor.detach()
-        .to("cpu", torch.float32 if tensor.is_floating_point() else tensor.dtype)
-        .contiguous()
-        for name, tensor in weights.items()
-    }
-    save_file(plain, path, metadata={"format": "pt"})
+def save_tensors(path: Path, weights: Mapping[str, Tensor], *, storage: str = "fp32") -> None:
+    """Write tensors, floating-point ones as `storage` says."""
+    save_file(pack(weights, storage=storage), path, metadata={"format": "pt"})
 
 
 def load_tensors(path: Path, manifest: ModelManifest) -> dict[str, Tensor]:
     """Read tensors from bytes that are the written ones."""
     content = read_written(path, manifest)
     try:
-        return load(content)
+        return unpack(load(content))
     except (SafetensorError, ValueError, KeyError) as error:
         raise UserError(f"{path} is not a safetensors file ({error}): {AGAIN}") from error
 

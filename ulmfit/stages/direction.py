@@ -9,16 +9,14 @@ from dataclasses import asdict, dataclass, field
 from io import BytesIO
 from pathlib import Path
 
-from ulmfit.errors import UserError, nearest
-from ulmfit.files import MANIFEST, read_json
+from ulmfit.errors import UserError
 from ulmfit.history import STEPS, TrainingProgress, plot_history, steps_csv
-from ulmfit.inference.language_model import LanguageModel, load_pretrained
+from ulmfit.inference.language_model import LanguageModel
 from ulmfit.inference.pair import LanguageModelPair
 from ulmfit.models.artefact import LanguageModelParts, TextPipeline, save_language_model
 from ulmfit.models.manifest import Provenance
-from ulmfit.models.pair import KIND as PAIR
-from ulmfit.models.pair import save_language_model_pair
-from ulmfit.models.pretrained import PRETRAINED
+from ulmfit.models.pair import LanguageModelPairParts, save_language_model_pair
+from ulmfit.models.pretrained import open_language_model
 from ulmfit.text.corpus import Corpus
 from ulmfit.training.alone import alone
 from ulmfit.training.distributed import joined, wait, world
@@ -54,18 +52,19 @@ Source = LanguageModel | LanguageModelPair
 
 
 def open_lm(lm: Source | str | Path) -> Source:
-    """Open a language model or a pair by its folder, or fetch a published one by its name."""
+    """Open a language model or a pair by its folder, or a pretrained one by its name."""
     if isinstance(lm, Source):
         return lm
-    manifest = Path(lm) / MANIFEST
-    if not manifest.exists() and str(lm) in PRETRAINED:
-        return load_pretrained(str(lm))
-    if not Path(lm).is_dir():
-        raise UserError(
-            f"{lm} is neither the folder of a language model nor a published one: {nearest(str(lm), PRETRAINED)}"
-        )
-    is_pair = manifest.exists() and read_json(manifest).get("kind") == PAIR
-    return LanguageModelPair.load(lm) if is_pair else LanguageModel.load(lm)
+    parts = open_language_model(lm)
+    if isinstance(parts, LanguageModelPairParts):
+        return LanguageModelPair(parts)
+    return LanguageModel(parts)
+
+
+def open_one(lm: str | Path) -> LanguageModel:
+    """Open a language model; of a pair the forward one."""
+    found = open_lm(lm)
+    return found.forward if isinstance(found, LanguageModelPair) else found
 
 
 def resolve_direction(lm: Source, asked: str) -> str:

@@ -22,6 +22,8 @@ from ulmfit.text.readers import CsvTable, Table
 from ulmfit.text.streams import COMPRESSED, bare_name
 
 _PACKAGE = Path(__file__).resolve().parents[1]
+# Where the files lie that travel with this project: installed, and in a checkout.
+PACKAGED = (_PACKAGE / "data", _PACKAGE.parent / "data")
 _ARCHIVES = (".tgz", ".tar.gz", ".zip")
 
 
@@ -76,7 +78,7 @@ def _table(path: Path, piece: Piece) -> Table:
 def _find(name: str, dataset: DataSet, data_dir: str | Path | None) -> list[tuple[Piece, Path]]:
     """Return every piece of the first form that is there as a whole, with its path; nothing if none is."""
     if not dataset.files:
-        homes = [_PACKAGE / "data", _PACKAGE.parent / "data"]  # installed, and in a checkout
+        homes = list(PACKAGED)
     else:
         root = data_folder(data_dir)
         homes = [root / name, root]

@@ -1,0 +1,62 @@
+"""How tensors lie in a file: as they are, in half precision, or as 8-bit integers with one scale a row.
+
+In: weights by name. Out: what a safetensors file holds, and from that the weights again, in single precision. An
+8-bit weight is off by at most half a step: 1/254 of the largest weight of its row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+STORAGES = ("fp32", "fp16", "int8")
+_STEPS = 127
+_INT8, _SCALE = ".int8", ".scale"
+
+
+def pack(weights: Mapping[str, Tensor], *, storage: str) -> dict[str, Tensor]:
+    """Prepare tensors for a file; whole numbers stay as they are, and so do vectors where matrices become integers.
+
+    A model that is being trained may hold views; a file wants plain tensors.
+    """
+    packed: dict[str, Tensor] = {}
+    for name, tensor in weights.items():
+        plain = tensor.detach().cpu()
+        if not plain.is_floating_point():
+            packed[name] = plain.contiguous()
+        elif storage == "int8" and plain.ndim == 2:
+            packed |= _rounded(name, plain.float())
+        else:
+            packed[name] = plain.to(_half_or_single(storage)).contiguous()
+    return packed
+
+
+def unpack(packed: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Give the weights of a file in single precision; refuse, with a ValueError, integers without their scales."""
+    weights: dict[str, Tensor] = {}
+    for name, tensor in packed.items():
+        if name.endswith(_INT8):
+            bare = name.removesuffix(_INT8)
+            weights[bare] = _restored(bare, tensor, packed.get(bare + _SCALE))
+        elif not (name.endswith(_SCALE) and name.removesuffix(_SCALE) + _INT8 in packed):
+            weights[name] = tensor.float() if tensor.is_floating_point() else tensor
+    return weights
+
+
+def _half_or_single(storage: str) -> torch.dtype:
+    return torch.float16 if storage == "fp16" else torch.float32
+
+
+def _rounded(name: str, matrix: Tensor) -> dict[str, Tensor]:
+    """Round each row to whole multiples of its own step."""
+    scale = matrix.abs().amax(dim=1, keepdim=True) / _STEPS
+    steps = (matrix / scale.clamp_min(torch.finfo(torch.float32).tiny)).round()
+    return {name + _INT8: steps.to(torch.int8), name + _SCALE: scale}
+
+
+def _restored(name: str, steps: Tensor, scale: Tensor | None) -> Tensor:
+    if scale is None or steps.ndim != 2 or scale.shape != (len(steps), 1):
+        raise ValueError(f"{name} has no scale for each of its rows")
+    return steps.float() * scale.float()
