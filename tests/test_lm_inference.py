@@ -22,9 +22,9 @@ import ulmfit
 from ulmfit import cli
 from ulmfit.errors import UserError
 from ulmfit.history import EpochRow, StepRow, write_history, write_steps
-from ulmfit.models import pretrained
 from ulmfit.inference.language_model import NEVER_GENERATED, LanguageModel
 from ulmfit.inference.reading import BS, PIECE
+from ulmfit.models import pretrained
 from ulmfit.models.weights import DECODER_BIAS
 from ulmfit.text.corpus import Corpus
 
