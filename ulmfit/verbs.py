@@ -166,8 +166,9 @@ def doctor(argv: Sequence[str]) -> None:
 
 
 def data(argv: Sequence[str]) -> None:
-    """List the registered data sets."""
+    """List the registered data sets and the pretrained language models."""
     flags = parse(DataFlags, "data", argv)
+    from ulmfit.models.catalogue import describe as describe_models
     from ulmfit.text.datasets import describe
     from ulmfit.text.locate import data_folder, is_present
 
@@ -181,11 +182,17 @@ def data(argv: Sequence[str]) -> None:
         }
         for row in describe()
     ]
+    models = [asdict(row) for row in describe_models(flags.data_dir)]
     folder = str(data_folder(flags.data_dir))
-    print_result({"data_dir": folder, "data_sets": rows} if flags.json else _table(rows, folder))
+    if flags.json:
+        return print_result({"data_dir": folder, "data_sets": rows, "language_models": models})
+    titled = [row | {"title": f"{row['origin']}, {row['direction']}"} for row in models]
+    lines = [*_lines(rows), "language models:", *_lines(titled), f"data folder: {folder}"]
+    print_result("\n".join(lines))
 
 
-def _table(rows: list[dict[str, Any]], folder: str) -> str:
+def _lines(rows: list[dict[str, Any]]) -> list[str]:
+    """Say of each data set or model where it is and what it is."""
     wide = max(len(row["name"]) for row in rows)
     lines = []
     for row in rows:
@@ -194,7 +201,7 @@ def _table(rows: list[dict[str, Any]], folder: str) -> str:
         lines.append(
             f"{row['name']:{wide}}  {state:8}  {size:>8}  {row['title']}; licence: {row['licence']}"
         )
-    return "\n".join([*lines, f"data folder: {folder}"])
+    return lines
 
 
 def _as_read_by(lm: str, config: TextConfig, *, default: TextConfig) -> TextConfig:

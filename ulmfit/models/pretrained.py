@@ -1,64 +1,23 @@
-"""Language models by name: those that travel with this package, and published ones, which are fetched once, verified,
-and kept as artefact folders in the user's cache.
-
-A new one is a line in `PRETRAINED`.
-"""
+"""Language models by folder or by name; a published one is fetched once, verified, converted, and kept in the user's cache."""
 
 from __future__ import annotations
 
 import hashlib
 import shutil
-from dataclasses import dataclass
 from pathlib import Path
 
 from ulmfit.errors import UserError, nearest
 from ulmfit.files import MANIFEST, read_json
 from ulmfit.models.artefact import LanguageModelParts, load_language_model
+from ulmfit.models.catalogue import PRETRAINED, Packaged, Pretrained, pretrained_folder
 from ulmfit.models.convert import convert
 from ulmfit.models.pair import KIND as PAIR
 from ulmfit.models.pair import LanguageModelPairParts, load_language_model_pair
 from ulmfit.text.archives import unpack
-from ulmfit.text.download import RemoteFile, download, mismatch
-from ulmfit.text.locate import PACKAGED, data_folder
+from ulmfit.text.download import download, mismatch
+from ulmfit.text.locate import data_folder
 
 _HEAD_BYTES = 1 << 20
-
-
-@dataclass(frozen=True)
-class Pretrained:
-    """An archive with weights and a vocabulary."""
-
-    remote: RemoteFile
-    origin: str
-    direction: str = "forward"
-    head_md5: str = ""
-    """MD5 of the first 2**20 bytes: what fastai v1 published next to the size. gzip's own sum covers the rest."""
-
-
-@dataclass(frozen=True)
-class Packaged:
-    """A model that travels with this package, in the folder of its name."""
-
-    origin: str
-    direction: str
-
-
-_MODELS = "https://s3.amazonaws.com/fast-ai-modelzoo"
-# Sizes and check sums as in fastai v1's table of its files.
-PRETRAINED: dict[str, Pretrained | Packaged] = {
-    "en": Packaged("this project's AWD-LSTM, trained on English Wikipedia", "both"),
-    "wt103-fwd": Pretrained(
-        RemoteFile(f"{_MODELS}/wt103-fwd.tgz", 105_067_061),
-        origin="fastai's AWD-LSTM, trained on WikiText-103",
-        head_md5="7d1114cd9684bf9d1ca3c9f6a54da6f9",
-    ),
-    "wt103-bwd": Pretrained(
-        RemoteFile(f"{_MODELS}/wt103-bwd.tgz", 105_205_312),
-        origin="fastai's AWD-LSTM, trained backward on WikiText-103",
-        direction="backward",
-        head_md5="20b06f5830fd5a891d21044c28d3097f",
-    ),
-}
 
 
 def open_language_model(lm: str | Path) -> LanguageModelParts | LanguageModelPairParts:
@@ -86,16 +45,6 @@ def load_pretrained(
             )
         _fetch_and_convert(name, entry, folder, (home / "archives", home))
     return _load(folder)
-
-
-def pretrained_folder(name: str, *, data_dir: str | Path | None = None) -> Path:
-    """Say where a model lies, or will lie once it is fetched."""
-    if name not in PRETRAINED:
-        raise UserError(f"no pretrained model {name!r}: {nearest(name, PRETRAINED)}")
-    if isinstance(PRETRAINED[name], Pretrained):
-        return data_folder(data_dir) / "models" / name
-    folders = [home / "models" / name for home in PACKAGED]
-    return next((folder for folder in folders if folder.is_dir()), folders[0])
 
 
 def _load(folder: Path) -> LanguageModelParts | LanguageModelPairParts:
