@@ -87,7 +87,7 @@ def imdb_frame(folder: Path, options: argparse.Namespace) -> pd.DataFrame:
         (*labelled[i], "test" if place < options.heldout else "train")
         for place, i in enumerate(chosen)
     ]
-    unsup = islice(reviews(folder / "imdb_unsup.csv.xz", "unsup"), options.reviews)
+    unsup = islice(reviews(folder / "imdb_unsup.csv.xz", "train"), options.reviews)
     rows += [(text, "", "unsup") for text, _ in unsup]
     return pd.DataFrame(rows, columns=["text", "label", "split"])
 
