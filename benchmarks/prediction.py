@@ -219,7 +219,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--n-vocab", type=int, default=30_000)
     parser.add_argument("--threads", type=int, help="of torch; default: its own choice")
-    parser.add_argument("--precision", choices=["auto", "bf16", "fp32"], default="auto")
+    parser.add_argument("--precision", choices=["auto", "bf16", "fp32", "int8"], default="auto")
     options = parser.parse_args()
     if options.threads:
         torch.set_num_threads(options.threads)

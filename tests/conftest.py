@@ -48,7 +48,9 @@ def demo_corpus(demo_frame: pd.DataFrame, tmp_path_factory: pytest.TempPathFacto
 
     rows = demo_frame.sample(n=min(DEMO_ROWS, len(demo_frame)), random_state=0)
     out = tmp_path_factory.mktemp("demo") / "corpus"
-    return ulmfit.prepare(rows, out, split="split", config=ulmfit.PRESETS["tiny"])
+    return ulmfit.prepare(
+        rows, out, split="split", config=ulmfit.TextConfig(max_vocab=8_000, min_freq=2)
+    )
 
 
 @pytest.fixture

@@ -159,6 +159,23 @@ def test_what_stands_behind_a_text_is_not_read() -> None:
         assert torch.equal(classify(model, documents, extra=9, pad=pad), expected)
 
 
+# --- what a document costs
+
+
+@settings(max_examples=30, deadline=None)
+@given(lengths=st.lists(st.integers(1, 90), min_size=1, max_size=12))
+def test_a_document_costs_its_own_chunks_whoever_stands_beside_it(lengths: list[int]) -> None:
+    model = shared_model("awd_lstm")
+    read: list[tuple[int, int]] = []
+    hook = model.encoder.register_forward_pre_hook(lambda _, given: read.append(given[0].shape))
+    classify(model, [make_document(n) for n in lengths])
+    hook.remove()
+    whole_chunks = sum(-(-n // BPTT) * BPTT for n in lengths)
+    assert sum(lengths) <= sum(rows * steps for rows, steps in read) <= whole_chunks
+    assert max(rows * steps for rows, steps in read) <= len(lengths) * BPTT  # at any one time
+    assert len(read) == -(-max(lengths) // BPTT)
+
+
 # --- batch invariance
 
 

@@ -22,6 +22,7 @@ from ulmfit.inference import texts as texts_module
 from ulmfit.inference.answers import confidence, decide, probabilities
 from ulmfit.inference.classifier import Classifier
 from ulmfit.models.label_set import LabelSet
+from ulmfit.models.precision import has_fast_int8
 from ulmfit.models.threads import one_thread
 from ulmfit.text.corpus import Corpus
 
@@ -124,6 +125,26 @@ def test_bf16_only_rounds(clf: Classifier) -> None:
         np.testing.assert_allclose(row, alone, atol=5e-3, rtol=0)
     difference = np.abs(together - exact(clf, TEXTS)).max()
     assert 0 < difference <= 0.05
+
+
+@pytest.mark.skipif(not has_fast_int8(), reason="this processor has no int8 products")
+def test_int8_is_coarse_and_the_same_in_any_company(both: Path) -> None:
+    clf = Classifier.load(both)
+    together = clf.predict_proba(TEXTS, precision="int8")
+    for text, row in zip(TEXTS, together):
+        alone = clf.predict_proba([text], precision="int8")[0]
+        np.testing.assert_allclose(row, alone, atol=CLOSE, rtol=0)
+    difference = np.abs(together - exact(clf, TEXTS)).max()
+    assert 0 < difference <= 0.05
+    assert not np.array_equal(together, clf.predict_proba(TEXTS, precision="bf16"))
+
+
+def test_int8_is_refused_where_it_would_saturate(
+    both: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "has_fast_int8", lambda: False)
+    with pytest.raises(UserError, match="--precision is 'int8', and this processor"):
+        Classifier.load(both).predict(["a"], precision="int8")
 
 
 def test_ids_instead_of_texts(clf: Classifier) -> None:

@@ -19,6 +19,7 @@ from ulmfit import cli
 from ulmfit.config import PRESETS, TextConfig
 from ulmfit.errors import Stopped
 from ulmfit.flags import parse
+from ulmfit.models.catalogue import PRETRAINED
 from ulmfit.progress import Progress
 from ulmfit.text.datasets import DATASETS
 from ulmfit.verb_flags import (
@@ -136,7 +137,7 @@ def test_doctor_and_data(tmp_path: Path, capsys: Capture) -> None:
     assert [row["name"] for row in listed] == list(DATASETS)
     assert [row["name"] for row in listed if row["present"]] == ["demo"]
     assert cli.main(["data", "--data-dir", str(tmp_path)]) == 0
-    assert len(capsys.readouterr().out.splitlines()) == len(DATASETS) + 1
+    assert len(capsys.readouterr().out.splitlines()) == len(DATASETS) + len(PRETRAINED) + 2
 
 
 # --- what is the user's mistake (2)

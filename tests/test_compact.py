@@ -45,7 +45,7 @@ def test_half_precision_is_rounded_once(matrix: np.ndarray) -> None:
 
 
 def test_what_is_no_matrix_stays_as_it_is() -> None:
-    weights = {"bias": torch.randn(5), "steps": torch.tensor([3, 4]), "w": torch.zeros(2, 3)}
+    weights = {"bias": torch.randn(5), "steps": torch.tensor(3), "w": torch.zeros(2, 3)}
     found = unpack(pack(weights, storage="int8"))
     assert {name: found[name].tolist() for name in weights} == {
         name: tensor.tolist() for name, tensor in weights.items()

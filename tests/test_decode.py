@@ -53,6 +53,7 @@ def test_words_are_joined(tokens: str, text: str) -> None:
     ("tokens", "text"),
     [
         ("xxbos xxmaj ▁the ▁fi lm", "The film"),
+        ("xxmaj fi lm ▁is", "Film is"),
         ("▁a xxrep ▁3 ▁! ▁b", "a !!! b"),
         ("xxwrep ▁3 ▁so ▁good", "so so so good"),
         ("xxfld ▁1 ▁a xxfld ▁2 ▁b", "a\nb"),

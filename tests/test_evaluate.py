@@ -21,8 +21,7 @@ from tiny_classifier import write_tiny_classifier
 
 import ulmfit
 from ulmfit.errors import UserError
-from ulmfit.evaluation import answering
-from ulmfit.evaluation import evaluate as room
+from ulmfit.evaluation import answering, kept
 from ulmfit.evaluation.course import courses_of, fit_seconds
 from ulmfit.evaluation.documents import n_repeated
 from ulmfit.evaluation.evaluate import evaluate
@@ -242,13 +241,13 @@ def test_baselines_learn_from_the_labels_that_the_classifier_had(
     evidence: Evidence, clf: Classifier, corpus: Corpus, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen = []
-    real = room.run_baseline
+    real = kept.run_baseline
 
     def watched(name: str, train: Any, test: Any) -> Any:
         seen.append((train, test))
         return real(name, train, test)
 
-    monkeypatch.setattr(room, "run_baseline", watched)
+    monkeypatch.setattr(kept, "run_baseline", watched)
     evaluate(clf, corpus, baselines=["majority"], n_explanations=0)
     ((train, test),) = seen
     given = labelled_rows(corpus, share=0.1, seed=0, n_labels=40)

@@ -88,7 +88,10 @@ def test_mistakes_are_one_line(
         ([model], "no TEXT"),
         ([model, "fine", "film"], "2 words where one text is expected"),
         ([model, TEXT, "--label", "posi"], "did you mean 'pos'?"),
-        ([model, TEXT, "--method", "magic"], "--method is 'magic'; allowed: occlusion, pooling"),
+        (
+            [model, TEXT, "--method", "magic"],
+            "--method is 'magic'; allowed: occlusion, pooling, integrated_gradients",
+        ),
         ([model, TEXT, "--max-tokens", "0"], "--max-tokens is 0"),
         ([model, TEXT, "--precision", "int4"], "--precision is 'int4'"),
         ([model, TEXT, "--out", str(tmp_path)], str(tmp_path)),

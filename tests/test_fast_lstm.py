@@ -7,8 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ulmfit.models import fast_lstm as module
-from ulmfit.models import native, precision
+from ulmfit.models import native, precision, products
 from ulmfit.models.awd_lstm import LSTMLayer
 from ulmfit.models.fast_lstm import LSTMWeights, fast_lstm
 from ulmfit.models.precision import has_fast_bf16, product_dtype
@@ -59,7 +58,7 @@ def test_gradients_are_float32s_up_to_rounding(
     stock: nn.LSTM, is_packed: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if not is_packed:
-        monkeypatch.setattr(module, "_packed", lambda weight, bs: None)
+        monkeypatch.setattr(products, "_packed", lambda weight, bs: None)
     x, hidden, cell = inputs()
     leaves = (x, hidden, cell, *stock.parameters())
     out, (h, c) = fast_lstm(x, (hidden, cell), weights=weights(stock))

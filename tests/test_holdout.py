@@ -161,3 +161,18 @@ def test_what_no_classifier_can_learn_from_is_refused() -> None:
             labelled_rows(corpus, share=0.1, seed=0)
     with pytest.raises(UserError, match="--n-labels is 9"):
         labelled_rows(labelled([0, 1, 0, 1]), share=0.1, seed=0, n_labels=9)
+
+
+def test_as_published_the_test_labels_choose() -> None:
+    corpus = labelled([0, 1, -1, 2], valid=[1])
+    clean = labelled_rows(corpus, share=0.2, seed=0)
+    assert clean.valid.tolist() == [4] and 5 not in clean.train
+    rows = labelled_rows(corpus, share=0.2, seed=0, protocol="as_published")
+    assert rows.train.tolist() == [0, 1, 3, 4] and rows.valid.tolist() == [5]
+    assert "test split (1 document)" in rows.notice and "clean test result" in rows.notice
+    for protocol in ("clean", "transductive"):
+        same = labelled_rows(corpus, share=0.2, seed=0, protocol=protocol)
+        assert same.valid.tolist() == [4]
+    corpus.labels[-1] = -1
+    with pytest.raises(UserError, match="no labelled test document"):
+        labelled_rows(corpus, share=0.2, seed=0, protocol="as_published")

@@ -279,7 +279,7 @@ def test_a_mistake_late_in_the_file_leaves_the_old_answers(
         ("predict nowhere {csv} --text review", "nowhere is not a folder"),
         ("predict {model} {csv} --text review --out a.xlsx", "ends in .csv or .jsonl"),
         ("predict {model} {csv} --text review --out {csv}", "is what is read"),
-        ("predict {model} {csv} --text review --precision fp8", "allowed: auto, fp32, bf16"),
+        ("predict {model} {csv} --text review --precision fp8", "allowed: auto, fp32, bf16, int8"),
         ("predict {one} {csv} --text review --direction backward", "no backward direction"),
         ("predict {model} {csv} --text review --direction up", "allowed: forward, backward"),
         ("predict {model} {csv} --txt review", "did you mean '--text'?"),

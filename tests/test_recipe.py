@@ -397,7 +397,7 @@ def test_the_corpus_is_read_as_its_language_model_reads(
     subwords = TextConfig(tokenizer="subword", max_vocab=60)
     corpus = ulmfit.prepare(reviews, tmp_path / "corpus", config=subwords)
     lm = write_tiny_lm(tmp_path / "lm", corpus)
-    made = fit(reviews, tmp_path / "run", lm=lm.folder)
+    made = fit(reviews, tmp_path / "run", lm=lm.folder, config=None)
     run = run_of(made)
     assert made.vocab == corpus.vocab == ulmfit.load(run / CORPUS).vocab
     assert str(tmp_path) not in (run / RECIPE).read_text()

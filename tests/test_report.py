@@ -150,7 +150,7 @@ def test_the_lead_says_how_it_was_obtained(evidence: Evidence) -> None:
         assert "Protocol: clean. No test document was seen" in text
         assert "Seeds: 0, 1. Test documents: 150." in text
     published = replace(evidence, protocol="as_published")
-    assert "Protocol: as published." in report_html(published)
+    assert "Protocol: as published. This is not a clean test result." in report_html(published)
 
 
 def test_markdown_tables_have_as_many_cells_as_columns(evidence: Evidence) -> None:

@@ -17,6 +17,7 @@ from torch.nn import functional as F
 
 import ulmfit
 from ulmfit.errors import UserError
+from ulmfit.evaluation.documents import trial_of
 from ulmfit.models.classifier import Classifier as Module
 from ulmfit.models.threads import one_thread
 from ulmfit.text.corpus import Corpus
@@ -272,15 +273,39 @@ def test_both_directions_make_one_classifier(corpus: Corpus, tmp_path: Path) -> 
     assert again.parts.fingerprint == clf.parts.fingerprint
 
 
-def test_a_transductive_language_model_makes_a_transductive_classifier(
+@pytest.mark.parametrize("protocol", ["transductive", "as_published"])
+def test_a_classifier_claims_no_cleaner_protocol_than_its_language_model(
+    lm: ulmfit.LanguageModel, corpus: Corpus, tmp_path: Path, protocol: str
+) -> None:
+    config = FinetuneConfig(bs=4, seq_len=16, epochs=1, schedule="one_cycle", protocol=protocol)
+    tuned = ulmfit.finetune_lm(lm, corpus, tmp_path / "tuned", config=config, progress=silent)
+    assert tuned.manifest.provenance.protocol == protocol
+    clf = ulmfit.train_classifier(tuned, corpus, tmp_path / "clf", config=CONFIG, progress=silent)
+    assert clf.manifest.provenance.protocol == protocol
+    learn = text_classifier_learner(corpus, tuned, config=CONFIG)
+    assert learn.provenance().protocol == protocol
+
+
+def test_as_published_is_measured_on_the_test_split_and_says_so(
     lm: ulmfit.LanguageModel, corpus: Corpus, tmp_path: Path
 ) -> None:
-    config = FinetuneConfig(
-        bs=4, seq_len=16, epochs=1, schedule="one_cycle", protocol="transductive"
+    config = replace(CONFIG, protocol="as_published", epochs=1)
+    said: list[str] = []
+    clf = ulmfit.train_classifier(
+        lm, corpus, tmp_path / "clf", config=config, progress=lambda seen: said.append(str(seen))
     )
-    tuned = ulmfit.finetune_lm(lm, corpus, tmp_path / "tuned", config=config, progress=silent)
-    clf = ulmfit.train_classifier(tuned, corpus, tmp_path / "clf", config=CONFIG, progress=silent)
-    assert clf.manifest.provenance.protocol == "transductive"
+    learn = text_classifier_learner(corpus, lm, config=config)
+    test = corpus.rows("test").tolist()
+    assert learn.rows.valid.tolist() == test
+    found = clf.logits([corpus[row] for row in test], "forward").argmax(1)
+    accuracy = (found == corpus.labels[test]).mean()
+    assert clf.manifest.provenance.metrics["valid_accuracy"] == pytest.approx(accuracy)
+    card = (clf.folder / "README.md").read_text(encoding="utf-8")
+    assert "- Protocol: as_published" in card and "clean test result" in card
+    assert any("no figure on it is a clean test result" in line for line in said)
+    trial = trial_of(clf, corpus, "test")
+    assert trial.rows.tolist() == test and trial.given is not None
+    assert not set(trial.given) & set(test)  # what the baselines learn from
 
 
 def test_another_vocabulary_is_refused(corpus: Corpus, demo_corpus: Corpus, tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from ulmfit import exercises
     from ulmfit.config import PRESETS, TextConfig
     from ulmfit.errors import UserError
     from ulmfit.estimator import ULMFiTClassifier
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
     from ulmfit.inference.language_model import LanguageModel
     from ulmfit.inference.pair import LanguageModelPair
     from ulmfit.recipe import fit
+    from ulmfit.reproduction.plan import Experiment
+    from ulmfit.reproduction.reproduce import reproduce
+    from ulmfit.run_folder import RunFolder
     from ulmfit.stages.finetune_lm import finetune_lm
     from ulmfit.stages.pretrain_lm import pretrain_lm
     from ulmfit.stages.train_classifier import train_classifier
@@ -37,6 +41,7 @@ __all__ = [
     "PRESETS",
     "Classifier",
     "Corpus",
+    "Experiment",
     "LanguageModel",
     "LanguageModelPair",
     "TextConfig",
@@ -48,6 +53,7 @@ __all__ = [
     "classifier_dataloaders",
     "evaluate",
     "evaluate_lm",
+    "exercises",
     "finetune_lm",
     "fit",
     "language_model_learner",
@@ -57,6 +63,7 @@ __all__ = [
     "prepare",
     "pretrain_lm",
     "read_evaluation",
+    "reproduce",
     "text_classifier_learner",
     "train_classifier",
     "write_evaluation",
@@ -77,6 +84,8 @@ _HOMES = {
     "classifier_dataloaders": "ulmfit.text.batches",
     "finetune_lm": "ulmfit.stages.finetune_lm",
     "fit": "ulmfit.recipe",
+    "Experiment": "ulmfit.reproduction.plan",
+    "reproduce": "ulmfit.reproduction.reproduce",
     "ULMFiTClassifier": "ulmfit.estimator",
     "pretrain_lm": "ulmfit.stages.pretrain_lm",
     "text_classifier_learner": "ulmfit.training.classifier_learner",
@@ -86,6 +95,7 @@ _HOMES = {
     "read_evaluation": "ulmfit.evaluation.folder",
     "write_evaluation": "ulmfit.evaluation.folder",
     "evaluate_lm": "ulmfit.training.measure",
+    "exercises": "ulmfit.exercises",
     "lm_dataloaders": "ulmfit.text.batches",
     "prepare": "ulmfit.text.prepare",
 }
@@ -103,7 +113,8 @@ def __getattr__(name: str) -> Any:
     """Import a public name on its first use (PEP 562)."""
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(importlib.import_module(_HOMES[name]), name)
+    home = importlib.import_module(_HOMES[name])
+    value = home if home.__name__ == f"{__name__}.{name}" else getattr(home, name)
     globals()[name] = value
     return value
 
@@ -112,13 +123,16 @@ def __dir__() -> list[str]:
     return sorted({*globals(), *__all__})
 
 
-def load(folder: str | Path) -> Corpus | LanguageModel | LanguageModelPair | Classifier:
-    """Load any artefact folder; its manifest says what it is."""
+def load(folder: str | Path) -> Corpus | LanguageModel | LanguageModelPair | Classifier | RunFolder:
+    """Load any artefact folder; its manifest says what it is. Of a run's folder, show what is finished in it."""
     from ulmfit.errors import UserError
     from ulmfit.files import MANIFEST, read_json
+    from ulmfit.run_folder import RunFolder
 
     manifest = Path(folder) / MANIFEST
     if not manifest.is_file():
+        if (run := RunFolder.look(folder)).steps:
+            return run
         raise UserError(f"{folder} is not an artefact folder of ulmfit: it has no {MANIFEST}")
     found = read_json(manifest)
     kind = found.get("kind") if isinstance(found, dict) else None

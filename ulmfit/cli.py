@@ -6,11 +6,15 @@ was stopped and can go on: 130 by Ctrl-C, 143 by SIGTERM, 3 by --max-minutes. Re
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
+import signal
 import sys
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Generator, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from types import FrameType
 from typing import NamedTuple
 
 from ulmfit.errors import Stopped, UserError, nearest
@@ -35,6 +39,9 @@ VERBS: dict[str, Verb] = {
     ),
     "train-classifier": Verb("stage 3: turn it into a classifier of labels", "stage_verbs"),
     "fit": Verb("all stages: from texts and labels to a classifier", "stage_verbs"),
+    "reproduce": Verb(
+        "a data set from raw text to results beside published ones", "reproduce_verb"
+    ),
     "predict": Verb("let a classifier answer for the texts of a file", "predict_verb"),
     "evaluate": Verb("measure a model, and set a classifier beside baselines", "evaluate_verb"),
     "report": Verb("draw the report of an evaluation again", "evaluate_verb"),
@@ -44,13 +51,14 @@ VERBS: dict[str, Verb] = {
     "recipe": Verb("show what a preset sets, or in what two differ", "recipe_verb"),
     "doctor": Verb("look at this installation and this machine"),
     "data": Verb("list the registered data sets"),
+    "exercises": Verb("show which exercises of the course are done", "exercises_verb"),
 }
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one verb and return the exit code."""
     try:
-        with _one_voice():
+        with _terminable(), _one_voice():
             return _run(sys.argv[1:] if argv is None else list(argv))
     except UserError as error:
         print(f"ulmfit: {' '.join(str(error).split())}", file=sys.stderr)
@@ -58,9 +66,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     except Stopped as stop:
         print(f"ulmfit: {' '.join(str(stop).split())}", file=sys.stderr)
         return stop.exit_code
-    except KeyboardInterrupt:
-        print("ulmfit: stopped by Ctrl-C; nothing half-written was kept", file=sys.stderr)
-        return 130
+    except KeyboardInterrupt as stop:
+        name, code = ("SIGTERM", 143) if isinstance(stop, _Terminated) else ("Ctrl-C", 130)
+        print(f"ulmfit: stopped by {name}; nothing half-written was kept", file=sys.stderr)
+        return code
     except BrokenPipeError:  # the reader of our output, such as head, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
@@ -70,6 +79,28 @@ def function_of(verb: str) -> Callable[[Sequence[str]], None]:
     """Import the function of a verb."""
     home = importlib.import_module(f"ulmfit.{VERBS[verb].home}")
     return getattr(home, verb.replace("-", "_"))
+
+
+class _Terminated(KeyboardInterrupt):
+    """Say that it was SIGTERM, from a scheduler perhaps; what is half-written is cleared away as after Ctrl-C."""
+
+
+@contextlib.contextmanager
+def _terminable() -> Generator[None]:
+    """Let SIGTERM end a verb as Ctrl-C does; a training takes both over while it lasts."""
+
+    def terminate(number: int, frame: FrameType | None) -> None:
+        raise _Terminated
+
+    is_default = signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    if not is_default or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    signal.signal(signal.SIGTERM, terminate)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def _one_voice() -> AbstractContextManager[object]:

@@ -37,7 +37,7 @@ class TextConfig:
     vocab_splits: tuple[str, ...] = ("train", "unsup")
     """Splits whose text is counted for the vocabulary. Test text is counted only if it is named here."""
     sp_model: str | None = None
-    """A SentencePiece .model to reuse; by default the subword tokenizer trains its own."""
+    """A SentencePiece .model to reuse, or the name of the language model it belongs to: en; by default the subword tokenizer trains its own."""
     sp_type: str = "unigram"
     """Kind of SentencePiece model to train: unigram (MultiFiT) or bpe."""
     on_empty: str = "drop"
@@ -93,9 +93,10 @@ PRESETS: dict[str, TextConfig] = {
     "fastbook": TextConfig(fake_tokens=True),
     # MultiFiT (Eisenschlos et al. 2019, 4): SentencePiece, 15,000 pieces.
     "multifit": TextConfig(tokenizer="subword", max_vocab=15_000),
-    # Half the softmax of the paper's: on a CPU the decoder is a third of the cost of a step.
-    "laptop": TextConfig(max_vocab=30_000),
-    "tiny": TextConfig(max_vocab=8_000, min_freq=2),
+    # The 12,000 pieces of the pretrained English language model: no word is unknown, and a small softmax, which on a
+    # CPU would be a third of the cost of a step.
+    "laptop": TextConfig(tokenizer="subword", max_vocab=12_000, sp_model="en"),
+    "tiny": TextConfig(tokenizer="subword", max_vocab=12_000, sp_model="en"),
 }
 
 

@@ -41,6 +41,7 @@ EXTRAS: dict[str, Extra] = {
     "track": Extra(("tensorboard",), "training curves in TensorBoard (a later stage)"),
     "tune": Extra(("optuna",), "search for hyperparameters (a later stage)"),
     "data": Extra(("pyarrow", "zstandard"), "Parquet files and .zst compression"),
+    "docs": Extra(("mkdocs", "mkdocstrings"), "building this documentation as a site"),
     "dev": Extra(("pytest", "hypothesis", "ruff", "ty"), "the tests and linters of this project"),
 }
 

@@ -6,15 +6,18 @@ The command line prints the line and returns the code: 2 for a UserError, a Stop
 from __future__ import annotations
 
 import difflib
+import itertools
 from collections.abc import Iterable
+
+_COMPARED, _LONGEST_NAME = 1_000, 100
 
 
 class _OwnWords(Exception):
     """Keep to the message that it was raised with: fastai puts the name of a callback before others."""
 
     def __init__(self, message: str) -> None:
-        super().__init__(message)
-        self.message = message
+        self.message = " ".join(message.splitlines())  # names in it may hold line ends
+        super().__init__(self.message)
 
     def __str__(self) -> str:
         return self.message
@@ -42,11 +45,17 @@ class Stopped(_OwnWords):
         return {"Ctrl-C": 130, "SIGTERM": 143, "--max-minutes": 3}.get(self.reason, 1)
 
 
+def _short(name: str) -> str:
+    """Cut what is no name: the header of a file of another kind may be one long line."""
+    return name if len(name) <= _LONGEST_NAME else f"{name[:_LONGEST_NAME]}..."
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
     """Offer the known name that `name` was probably meant to be, as a clause for an error line."""
-    names = [str(k) for k in known]
+    names = [_short(str(k)) for k in itertools.islice(known, _COMPARED)]
     folded = {k.casefold().strip(): k for k in names}
-    match = difflib.get_close_matches(str(name).casefold().strip(), list(folded), n=1, cutoff=0.5)
+    asked = _short(str(name)).casefold().strip()
+    match = difflib.get_close_matches(asked, list(folded), n=1, cutoff=0.5)
     listing = ", ".join(names[:12]) + (", ..." if len(names) > 12 else "")
     return (
         f"did you mean {folded[match[0]]!r}? " if match else ""

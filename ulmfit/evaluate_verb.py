@@ -38,14 +38,14 @@ class EvaluateFlags:
     full_context: Switch = False
     """Read a language model's documents as one stream, as published perplexities do."""
     precision: str = "auto"
-    """auto, fp32 or bf16, of a classifier."""
+    """auto, fp32, bf16 or int8, of a classifier."""
     json: Switch = False
     """Print the evidence as JSON on stdout."""
 
     def __post_init__(self) -> None:
         for name, allowed in {
             "split": ("test", "valid"),
-            "precision": ("auto", "fp32", "bf16"),
+            "precision": ("auto", "fp32", "bf16", "int8"),
         }.items():
             value = getattr(self, name)
             require(value in allowed, name, value, ", ".join(allowed))
@@ -162,6 +162,7 @@ def _in_short(evidence: Evidence) -> str:
     ]
     rows += [(f"accuracy of {row.name}", shown(row.accuracy)) for row in evidence.baselines]
     notes = [f"note: {note}" for note in evidence.notes]
+    notes += ["note: not a clean test result"] * (evidence.protocol == "as_published")
     head = f"{evidence.title}, protocol {evidence.protocol.replace('_', ' ')}"
     return "\n".join([head, table(rows), f"{basis(evidence)}.", *notes])
 

@@ -33,7 +33,7 @@ class ExplainFlags:
     label: str | None = None
     """The label to explain; by default the most probable one."""
     method: str = "occlusion"
-    """occlusion leaves out each word in turn and asks again; pooling takes one answer apart: quicker, less sure of causes."""
+    """occlusion leaves out each word in turn and asks again; pooling takes one answer apart: quicker, less sure of causes; integrated_gradients follows the score from embeddings of zeros."""
     max_tokens: int | None = None
     """Tokens that occlusion may read; a text that would take more is left out in windows of several words."""
     precision: str = "auto"
@@ -45,7 +45,7 @@ class ExplainFlags:
 
     def __post_init__(self) -> None:
         for name, allowed in {
-            "method": ("occlusion", "pooling"),
+            "method": ("occlusion", "pooling", "integrated_gradients"),
             "precision": ("auto", "fp32", "bf16"),
         }.items():
             value = getattr(self, name)

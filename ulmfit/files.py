@@ -6,16 +6,20 @@ import contextlib
 import hashlib
 import json
 import os
+import reprlib
 import shutil
-import tempfile
 from collections.abc import Generator, Mapping
 from dataclasses import fields
+from functools import cache
 from pathlib import Path
-from typing import Any
+from types import UnionType
+from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from ulmfit.errors import UserError
+from ulmfit.unfinished import OLD, held_part
 
 MANIFEST = "manifest.json"
+_LIMIT_DEPTH, _LIMIT_INT = 50, 2**63
 
 
 @contextlib.contextmanager
@@ -28,13 +32,10 @@ def atomic_folder(out: str | Path, *, kind: str | None = None) -> Generator[Path
     _refuse_others(out, kind)
     with _disk_errors(out):
         out.parent.mkdir(parents=True, exist_ok=True)
-        part = Path(tempfile.mkdtemp(prefix=f".{out.name}.", suffix=".part", dir=out.parent))
-    try:
-        with _disk_errors(out):
+        with held_part(out) as part:
+            part.mkdir()
             yield part
             _replace_folder(part, out)
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
 
 
 def _refuse_others(out: Path, kind: str | None) -> None:
@@ -54,8 +55,7 @@ def _refuse_others(out: Path, kind: str | None) -> None:
 
 def _replace_folder(part: Path, out: Path) -> None:
     """Rename `part` to `out`; what stood there before is moved aside first and deleted last."""
-    part.chmod(0o755)  # mkdtemp makes it private
-    old = out.with_name(f"{part.name}.old")
+    old = out.with_name(f"{part.name}{OLD}")
     if out.exists():
         out.rename(old)
     try:
@@ -87,40 +87,90 @@ def atomic_file(path: str | Path) -> Generator[Path]:
     path = Path(path)
     with _disk_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
-        os.close(handle)
-        try:
-            yield Path(name)
-            os.replace(name, path)
-        finally:
-            Path(name).unlink(missing_ok=True)
+        with held_part(path) as part:
+            part.touch()
+            yield part
+            os.replace(part, path)
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write `value` as readable UTF-8 JSON with a final newline."""
-    path.write_text(json.dumps(value, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+    """Write `value` as readable UTF-8 JSON with a final newline; escapes say what UTF-8 cannot."""
+    text = json.dumps(value, ensure_ascii=False, indent=1) + "\n"
+    try:
+        path.write_text(text, encoding="utf-8")
+    except UnicodeEncodeError:  # half a surrogate pair
+        path.write_text(json.dumps(value, indent=1) + "\n", encoding="ascii")
 
 
 def read_json(path: Path) -> Any:
     """Read JSON, or say which file is missing or broken."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        value = json.loads(path.read_text(encoding="utf-8"))
+        _require_shallow(value)
+        return value
     except FileNotFoundError:
         raise UserError(
             f"{path} is missing: {path.parent} is not a whole artefact folder"
         ) from None
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror}") from error
     except (ValueError, RecursionError) as error:
         raise UserError(
             f"{path} is not valid JSON ({error}): remove the folder and write it again"
         ) from None
 
 
-def from_json(kind: Any, content: Mapping[str, Any]) -> Any:
-    """Build a dataclass from JSON, whose lists stand for tuples; every field must be there and no other."""
-    names = {field.name for field in fields(kind)}
-    if names != set(content):
-        raise KeyError(f"fields {' '.join(sorted(names ^ set(content)))}")
+def _require_shallow(value: Any) -> None:
+    """Refuse what is nested so deeply that those who walk through it would run out of stack."""
+    level = [value]
+    for _ in range(_LIMIT_DEPTH):
+        inner = (
+            v.values() if isinstance(v, dict) else v for v in level if isinstance(v, dict | list)
+        )
+        level = [v for values in inner for v in values]
+    if level:
+        raise ValueError(f"nested more than {_LIMIT_DEPTH} deep")
+
+
+def from_json(kind: Any, content: Any) -> Any:
+    """Build a dataclass from JSON, whose lists stand for tuples; every field must be there and no other.
+
+    A field that is missing or unknown is a KeyError, one of another type a TypeError.
+    """
+    if not isinstance(content, Mapping):
+        raise TypeError(f"{reprlib.repr(content)} where fields are needed")
+    hints = _hints(kind)
+    if set(hints) != set(content):
+        raise KeyError(f"fields {' '.join(sorted(set(hints) ^ set(content)))}")
+    for name, value in content.items():
+        if not _fits(value, hints[name]):
+            raise TypeError(f"{name} is {reprlib.repr(value)}")
     return kind(**{name: tuple(v) if isinstance(v, list) else v for name, v in content.items()})
+
+
+@cache
+def _hints(kind: Any) -> dict[str, Any]:
+    """Name the type of each field of a dataclass."""
+    hints = get_type_hints(kind)
+    return {field.name: hints[field.name] for field in fields(kind)}
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    """Tell whether a value, read from JSON or built from it already, is of a field's type."""
+    origin, inner = get_origin(hint), get_args(hint)
+    if origin in (Union, UnionType):
+        return any(_fits(value, option) for option in inner)
+    if origin is tuple:
+        if not isinstance(value, list | tuple):
+            return False
+        kinds = inner[:1] * len(value) if inner[-1] is Ellipsis else inner
+        return len(kinds) == len(value) and all(map(_fits, value, kinds))
+    if origin in (dict, Mapping):
+        return isinstance(value, dict) and all(_fits(v, inner[1]) for v in value.values())
+    if hint in (int, float):
+        is_number = isinstance(value, (int, hint)) and not isinstance(value, bool)
+        return is_number and not (isinstance(value, int) and abs(value) > _LIMIT_INT)
+    return hint is Any or isinstance(value, hint)
 
 
 def fingerprint(value: Any) -> str:

@@ -247,7 +247,7 @@ def _write(path: Path, text: str) -> None:
 def _read(path: Path, parse: Callable[[dict[str, str]], Any]) -> list[Any]:
     try:
         with open(path, newline="", encoding="utf-8") as file:
-            return [parse(row) for row in csv.DictReader(file, strict=True)]
+            return [parse(row) for row in csv.DictReader(file, restkey="", strict=True)]
     except FileNotFoundError:
         raise UserError(f"{path} is missing: give the folder of a trained model") from None
     except (KeyError, TypeError, ValueError, csv.Error) as error:

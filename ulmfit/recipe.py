@@ -21,13 +21,13 @@ from ulmfit.files import MANIFEST, atomic_file, write_json
 from ulmfit.history import TrainingProgress
 from ulmfit.inference.classifier import Classifier
 from ulmfit.inference.pair import LanguageModelPair
+from ulmfit.models.catalogue import PRETRAINED as PRETRAINED_MODELS
 from ulmfit.stages.direction import Source as LM
 from ulmfit.stages.direction import open_lm
 from ulmfit.stages.finetune_lm import finetune_lm
 from ulmfit.stages.pretrain_lm import pretrain_lm
 from ulmfit.stages.train_classifier import train_classifier
 from ulmfit.text.corpus import Corpus
-from ulmfit.text.holdout import labelled_rows
 from ulmfit.text.prepare import prepare
 from ulmfit.text.sources import open_source
 from ulmfit.training.classifier_config import ClassifierConfig
@@ -66,18 +66,22 @@ def fit(
 ) -> Classifier:
     """Train a classifier of the texts and labels of `source`, and return it from `out`/3_train_classifier.
 
-    With a language model, given as such, as its folder or by a published name, stage 2 fine-tunes it on the
-    texts. Without one stage 1 learns from the texts themselves, those without label included, and stage 2,
-    which would repeat the same texts, is left out; so it is for a model that has learnt from them before.
+    With a language model, given as such, as its folder or by name, stage 2 fine-tunes it on the texts. Where none
+    is given, presets whose text is read with the pieces of a pretrained one, as `laptop` and `tiny` do, begin from
+    that; `lm="none"`, other pieces or a `pretrain` config of your own leave it out. Then stage 1 learns from the texts
+    themselves, those without label included, and stage 2, which would repeat the same texts, is left out; so it is
+    for a model that has learnt from them before.
 
     The preset fills in every config that is not given; `direction` and `seed` go into all of them.
     `unlabelled` texts are a source of their own, beside a `source` without `split`. `restart` trains all
     stages anew, `max_minutes` is for all of them together.
     """
     of_preset = text_preset(preset)  # which refuses a name that no stage knows
-    known = None if lm is None else open_lm(lm)
+    asked = config or of_preset
+    first = first_model(lm, asked, is_pretraining=pretrain is not None)
+    known = None if first is None else open_lm(first)
     recipe = Recipe(
-        config_for(known, config or of_preset, default=of_preset),
+        config_for(known, asked, default=of_preset),
         pretrain or PRETRAIN_PRESETS[preset],
         finetune or FINETUNE_PRESETS[preset],
         classifier or CLASSIFIER_PRESETS[preset],
@@ -95,6 +99,15 @@ def fit(
     return run.classifier(run.language_model(known, corpus), corpus)
 
 
+def first_model(
+    lm: LM | str | Path | None, text: TextConfig, *, is_pretraining: bool
+) -> LM | str | Path | None:
+    """Choose the language model to begin from: the given one, or the one whose pieces the text is read with."""
+    if lm is None and not is_pretraining and text.sp_model in PRETRAINED_MODELS:
+        return text.sp_model
+    return None if lm == "none" else lm
+
+
 def config_for(lm: LM | None, asked: TextConfig, *, default: TextConfig) -> TextConfig:
     """Let a corpus be read as its language model reads; refuse a tokenizer that was asked for and is another."""
     if lm is None:
@@ -102,10 +115,10 @@ def config_for(lm: LM | None, asked: TextConfig, *, default: TextConfig) -> Text
     config = lm.text_config(asked)
     for name in ("tokenizer", "rules", "lang", "sp_model"):
         wanted, found = getattr(asked, name), getattr(config, name)
-        if wanted not in (getattr(default, name), found):
+        if wanted not in (getattr(default, name), found, None):
             raise UserError(
                 f"--{name.replace('_', '-')} is {wanted!r} and the language model {lm.folder} reads with {found!r}: "
-                f"leave the flag out, or choose another language model"
+                f"leave the flag out (in Python: config=lm.text_config()), or choose another language model"
             )
     return config
 
@@ -137,7 +150,7 @@ class Recipe:
     def require_labelled(self, corpus: Corpus) -> None:
         """Refuse labels that stage 3 could not learn from, before a language model takes its time."""
         config = self.train_classifier
-        labelled_rows(corpus, share=config.valid_share, seed=config.seed, n_labels=config.n_labels)
+        config.rows(corpus)
 
 
 @dataclass(frozen=True)
@@ -167,7 +180,7 @@ class _Run:
         if lm is None:
             config = self.recipe.pretrain_lm
             return pretrain_lm(corpus, self.out / PRETRAINED, config=config, **self._how())
-        if _has_learnt(lm, corpus):
+        if has_learnt(lm, corpus):
             return lm
         config = self.recipe.finetune_lm
         return finetune_lm(lm, corpus, self.out / FINETUNED, config=config, **self._how())
@@ -216,7 +229,7 @@ def _require_labels(documents: Raw, places: dict[str, Any]) -> None:
         )
 
 
-def _has_learnt(lm: LM, corpus: Corpus) -> bool:
+def has_learnt(lm: LM, corpus: Corpus) -> bool:
     """Say whether a language model was trained on this very corpus."""
     models = tuple(lm) if isinstance(lm, LanguageModelPair) else (lm,)
     made = [model.manifest.provenance.config.get("corpus") for model in models]

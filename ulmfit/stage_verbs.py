@@ -79,7 +79,7 @@ def fit(argv: Sequence[str]) -> None:
     from ulmfit.recipe import CLASSIFIER
     from ulmfit.recipe import fit as fit_all
 
-    with _shown(flags.out / CLASSIFIER) as progress, _threads(flags.threads):
+    with _shown(flags.out / CLASSIFIER) as progress, threads(flags.threads):
         classifier = fit_all(
             flags.documents(),
             flags.out,
@@ -102,7 +102,7 @@ def fit(argv: Sequence[str]) -> None:
 
 def _train(stage: Callable[..., Trained], out: Path, flags: StageFlags) -> None:
     """Call a stage that knows its inputs, and describe what it made."""
-    with _shown(out) as progress, _threads(flags.threads):
+    with _shown(out) as progress, threads(flags.threads):
         made = stage(
             config=flags.config,
             progress=progress,
@@ -148,7 +148,7 @@ def _shown(out: Path) -> Generator[StageProgress]:
 
 
 @contextlib.contextmanager
-def _threads(n: int) -> Generator[None]:
+def threads(n: int) -> Generator[None]:
     """Let torch have `n` threads for a while; 0 leaves them as they are."""
     import torch
 

@@ -91,6 +91,10 @@ def require_same_task(classifier: Classifier, corpus: Corpus) -> None:
         "evaluate it on the corpus that it was trained on, or train one on this corpus: "
         f"`ulmfit train-classifier LM {corpus.folder} --out CLASSIFIER`"
     )
+    if corpus.label_kind == "none":
+        raise UserError(
+            f"{theirs} has no labels, which an evaluation needs: prepare it again with --label COLUMN"
+        )
     if classifier.vocab != corpus.vocab:
         pairs = zip(classifier.vocab, corpus.vocab, strict=False)
         at = next((f"; id {i} is {a!r} and {b!r}" for i, (a, b) in enumerate(pairs) if a != b), "")
@@ -101,10 +105,6 @@ def require_same_task(classifier: Classifier, corpus: Corpus) -> None:
         )
     if classifier.manifest.fingerprints.tokenizer != corpus.manifest.tokenizer_fingerprint:
         raise UserError(f"{theirs} was cut by another tokenizer than that of {ours}: {repair}")
-    if corpus.label_kind == "none":
-        raise UserError(
-            f"{theirs} has no labels, which an evaluation needs: prepare it again with --label COLUMN"
-        )
     labels = LabelSet.of(corpus)
     if (labels.kind, labels.names) != (classifier.label_kind, classifier.labels):
         raise UserError(

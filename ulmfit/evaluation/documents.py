@@ -67,7 +67,11 @@ def taught_rows(classifier: Classifier, corpus: Corpus) -> Rows | None:
         return None
     config = settings["config"]
     return labelled_rows(
-        corpus, share=config["valid_share"], seed=config["seed"], n_labels=config["n_labels"]
+        corpus,
+        share=config["valid_share"],
+        seed=config["seed"],
+        n_labels=config["n_labels"],
+        protocol=config.get("protocol", "clean"),
     )
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from ulmfit.config import require
 from ulmfit.errors import UserError, nearest
 from ulmfit.evaluation.answering import Answered, Report, answer, require_same_task
-from ulmfit.evaluation.baselines import BASELINES, LabelledTexts, run_baseline
+from ulmfit.evaluation.baselines import BASELINES
 from ulmfit.evaluation.course import courses_of, fit_seconds
 from ulmfit.evaluation.documents import Trial, trial_of
 from ulmfit.evaluation.evidence import (
@@ -39,6 +39,7 @@ from ulmfit.evaluation.gather import (
     score_rows,
     surest_errors,
 )
+from ulmfit.evaluation.kept import baseline_answers
 from ulmfit.evaluation.published import published
 from ulmfit.evaluation.scores import score
 from ulmfit.inference.classifier import Classifier
@@ -61,11 +62,13 @@ def evaluate(
     n_errors: int = 10,
     n_explanations: int = 3,
     progress: Report | None = None,
+    keep: Path | None = None,
 ) -> Evidence:
     """Measure a classifier, or several that differ in their seed, on the test or the valid split of a corpus.
 
     The baselines learn from the labels that the classifier was given, those that chose its temperature
-    included. They need one label a document; other corpora are evaluated without.
+    included. They need one label a document; other corpora are evaluated without. In the folder `keep`
+    their answers stay for the next classifier with the same labels.
     """
     names = tuple(baselines)
     for name in names:
@@ -76,7 +79,7 @@ def evaluate(
         require_same_task(each, corpus)
     trial = _one_trial(classifiers, corpus, split)
     found = [answer(c, corpus, trial.rows, precision=precision, progress=progress) for c in classifiers]  # fmt: skip
-    beside = _baselines(found, corpus, trial, names, progress)
+    beside = _baselines(found, corpus, trial, names, progress, keep)
     return _evidence(found, corpus, trial, beside, n_errors=n_errors, n_explanations=n_explanations)
 
 
@@ -163,6 +166,7 @@ def _baselines(
     trial: Trial,
     names: tuple[str, ...],
     progress: Report | None,
+    keep: Path | None,
 ) -> tuple[BaselineRow, ...]:
     """Let the baselines learn from the classifier's labels, and answer the same documents."""
     if corpus.label_kind != "category" or not names:
@@ -173,11 +177,9 @@ def _baselines(
         given = np.concatenate([with_label(corpus, corpus.rows(name)) for name in splits])
     if not len(given):
         return ()
-    train = LabelledTexts.of_corpus(corpus, "train", rows=given)
-    test = LabelledTexts.of_corpus(corpus, trial.split, rows=trial.rows)
     seeds, rows = [each.answers for each in found], []
-    for name in names:
-        rows.append(baseline_row(seeds, run_baseline(name, train, test)))
+    for answers in baseline_answers(names, corpus, given=given, answered=trial.rows, keep=keep):
+        rows.append(baseline_row(seeds, answers))
         if progress:
             progress("baselines", len(rows))
     return tuple(rows)

@@ -5,12 +5,13 @@ In: `Evidence`. Out: a folder that is whole or absent, from which the report can
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import json
 import math
 import types
 import typing
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from dataclasses import asdict, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ from ulmfit.evaluation.evidence import Evidence
 from ulmfit.evaluation.gather import in_words
 from ulmfit.evaluation.report import write_report
 from ulmfit.evaluation.scores import without_nan
-from ulmfit.files import MANIFEST, atomic_folder, read_json, write_json
+from ulmfit.files import MANIFEST, atomic_file, atomic_folder, read_json, write_json
 from ulmfit.models.parts import versions
 
 KIND, FORMAT = "evaluation", 1
@@ -33,17 +34,34 @@ REPORT, EVIDENCE, PREDICTIONS = "report.html", "evaluation.json", "predictions.c
 def write_evaluation(evidence: Evidence, out: str | Path) -> Path:
     """Write the folder `out`: report.html, report.md, evaluation.json and predictions.csv, one for each seed."""
     with atomic_folder(out, kind=KIND) as folder:
-        write_report(evidence, folder / REPORT)
-        # Escapes can say what UTF-8 cannot: half characters, which a text may hold.
-        text = json.dumps(to_json(evidence), indent=1, allow_nan=False)
-        (folder / EVIDENCE).write_text(text + "\n", encoding="ascii")
-        for name, rows in _predictions(evidence):
-            with open(folder / name, "w", encoding="utf-8", errors="replace", newline="") as file:
-                csv.writer(file, lineterminator="\n").writerows(rows)
+        write_files(evidence, folder)
         write_json(
             folder / MANIFEST, {"kind": KIND, "format": FORMAT, "versions": dict(versions())}
         )
     return Path(out)
+
+
+def write_files(evidence: Evidence, folder: Path) -> None:
+    """Write the files of an evaluation into a folder that may hold others, each of them whole or not at all."""
+    write_report(evidence, folder / REPORT)
+    # Escapes can say what UTF-8 cannot: half characters, which a text may hold.
+    text = json.dumps(to_json(evidence), indent=1, allow_nan=False)
+    with _public_file(folder / EVIDENCE) as part:
+        part.write_text(text + "\n", encoding="ascii")
+    for name, rows in _predictions(evidence):
+        with (
+            _public_file(folder / name) as part,
+            open(part, "w", encoding="utf-8", errors="replace", newline="") as file,
+        ):
+            csv.writer(file, lineterminator="\n").writerows(rows)
+
+
+@contextlib.contextmanager
+def _public_file(path: Path) -> Generator[Path]:
+    """Write a file atomically, for all to read: a temporary one is private."""
+    with atomic_file(path) as part:
+        yield part
+        part.chmod(0o644)
 
 
 def read_evaluation(folder: str | Path) -> Evidence:
@@ -66,26 +84,26 @@ def to_json(evidence: Evidence) -> dict[str, Any]:
 
 def from_json(content: Mapping[str, Any]) -> Evidence:
     """Build the evidence again."""
-    return _build(Evidence, content)
+    return build(Evidence, content)
 
 
-def _build(kind: Any, value: Any) -> Any:
+def build(kind: Any, value: Any) -> Any:
     """Build a value of a type from JSON: dataclasses from objects, tuples from lists, nan from null."""
     options = typing.get_args(kind)
     if typing.get_origin(kind) in (typing.Union, types.UnionType):
         if value is None:
             return None if types.NoneType in options else math.nan
         kinds = [option for option in options if option is not types.NoneType]
-        return _build(kinds[0], value) if len(kinds) == 1 else value
+        return build(kinds[0], value) if len(kinds) == 1 else value
     if typing.get_origin(kind) is tuple:
         kinds = [options[0]] * len(value) if options[-1] is Ellipsis else options
-        return tuple(map(_build, kinds, value))
+        return tuple(map(build, kinds, value))
     if is_dataclass(kind):
         hints = typing.get_type_hints(kind)
         named = {f.name for f in fields(kind)}
         if unknown := set(value) - named:
             raise KeyError(", ".join(sorted(unknown)))
-        return kind(**{name: _build(hints[name], inner) for name, inner in value.items()})  # type: ignore[operator]
+        return kind(**{name: build(hints[name], inner) for name, inner in value.items()})  # type: ignore[operator]
     if kind is float:
         return math.nan if value is None else float(value)
     return value

@@ -1,6 +1,7 @@
 """A classifier and a text -> which words speak for a label and which against it.
 
-`occlusion` asks the classifier again without each word; `pooling` takes its one answer apart.
+`occlusion` asks the classifier again without each word; `pooling` takes its one answer apart;
+`integrated_gradients` follows the score from embeddings of zeros to those of the text.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from ulmfit.config import require
 from ulmfit.errors import UserError, nearest
 from ulmfit.inference.answers import decide
 from ulmfit.inference.explanation import Explanation, PoolingParts, Reading
+from ulmfit.inference.integrated_gradients import Integral, token_parts
 from ulmfit.inference.occlusion import MAX_TOKENS, occlusion_note, occlusion_readings
 from ulmfit.inference.pooling_path import TokenParts, pooling_parts
 from ulmfit.inference.texts import checked
@@ -22,7 +24,7 @@ from ulmfit.models.precision import Precision
 if TYPE_CHECKING:
     from ulmfit.inference.classifier import Classifier
 
-Method = Literal["occlusion", "pooling"]
+Method = Literal["occlusion", "pooling", "integrated_gradients"]
 
 
 def explain(
@@ -40,6 +42,8 @@ def explain(
     It reads at most some `max_tokens`, 2 ** 18 if not given; a longer text is left out in windows of several words, which the
     note says. `method="pooling"` takes the score of one reading apart, so that the weights and a base
     add up to it; for a classifier of both directions it explains the mean of their two scores.
+    `method="integrated_gradients"` adds up to it too, within an error that the note says, and asks the
+    whole network, not its head alone: slower than either for a short text.
     Rounding to bfloat16 moves weights by some hundredths; `precision="fp32"` does not round.
     """
     require(method in get_args(Method), "method", method, ", ".join(get_args(Method)))
@@ -52,6 +56,10 @@ def explain(
     if method == "pooling":
         whole, *each = _pooling(classifier, ids, words, column, precision)
         note = _pooling_note(classifier, len(ids))
+    elif method == "integrated_gradients":
+        integrals = _integrals(classifier, ids, column, precision)
+        whole, *each = _with_mean([_integrated(n, i, words) for n, i in integrals.items()])
+        note = _integrals_note(classifier, len(ids), list(integrals.values()))
     else:
         whole, *each = occlusion_readings(
             classifier, ids, words, column, max_tokens=most, precision=precision
@@ -88,7 +96,7 @@ def _pooling(
     classifier: Classifier, ids: np.ndarray, words: Words, column: int, precision: Precision
 ) -> list[Reading]:
     """Take the score of each direction apart; before them comes their mean."""
-    each = []
+    each: list[Reading] = []
     for name in classifier.directions:
         parts = pooling_parts(
             classifier.parts.model(name, precision=precision),
@@ -98,6 +106,34 @@ def _pooling(
             column=column,
         )
         each.append(_reading(name, parts, words))
+    return _with_mean(each)
+
+
+def _integrals(
+    classifier: Classifier, ids: np.ndarray, column: int, precision: Precision
+) -> dict[str, Integral]:
+    """Integrate the score of each direction, with a module of its own."""
+    return {
+        name: token_parts(
+            classifier.parts.model(name, precision=precision),
+            ids,
+            direction=name,
+            labels=classifier.parts.labels,
+            column=column,
+        )
+        for name in classifier.directions
+    }
+
+
+def _integrated(direction: str, found: Integral, words: Words) -> Reading:
+    """Add up the tokens of each word; what `xxbos` gave is part of the base."""
+    weights = words.sums(found.parts)
+    base = found.score - float(weights.sum())
+    return Reading(direction, found.score, tuple(weights.tolist()), base)
+
+
+def _with_mean(each: list[Reading]) -> list[Reading]:
+    """Put the mean of the directions before them."""
     weights = np.mean([reading.weights for reading in each], axis=0)
     score = float(np.mean([reading.score for reading in each]))
     base = score - float(weights.sum())
@@ -119,6 +155,15 @@ def _reading(direction: str, parts: TokenParts, words: Words) -> Reading:
             tuple(mean.tolist()),
             tuple(words.sums(parts.n_won).tolist()),
         ),
+    )
+
+
+def _integrals_note(classifier: Classifier, n_tokens: int, found: list[Integral]) -> str:
+    """Say what the weights add up to, and how exactly."""
+    gap, n_steps = max(abs(i.gap) for i in found), max(i.n_steps for i in found)
+    return (
+        f"{_pooling_note(classifier, n_tokens)}; {n_steps} steps from embeddings of zeros, "
+        f"whose error of {gap:.2g} is part of the base"
     )
 
 

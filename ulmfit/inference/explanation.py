@@ -37,7 +37,7 @@ class Reading:
     score: float
     weights: tuple[float, ...]
     base: float | None = None
-    """Pooling: the score less all weights."""
+    """The score less all weights; occlusion has none."""
     parts: PoolingParts | None = None
 
 
@@ -54,7 +54,7 @@ class Explanation:
     probabilities: Mapping[str, float]
     """Of every label; of a classifier of numbers, the value."""
     method: str
-    """occlusion or pooling."""
+    """occlusion, pooling or integrated_gradients."""
     score: float
     """What is explained: the label's log-odds, or the value of a classifier of numbers."""
     words: tuple[str, ...]
@@ -70,7 +70,7 @@ class Explanation:
     note: str
     """How the weights came about, and what was left out of account."""
     base: float | None = None
-    """Pooling: base and weights add up to the score."""
+    """Base and weights add up to the score; occlusion has none."""
 
     @property
     def unit(self) -> str:
@@ -134,7 +134,7 @@ class Explanation:
     def _explained(self) -> str:
         of_label = "" if self.kind == "number" else f" of {self.label}"
         base = "" if self.base is None else f", base {self.base:+.3f}"
-        return f"{self.unit}{of_label} {self.score:+.3f}, by {self.method}{base}"
+        return f"{self.unit}{of_label} {self.score:+.3f}, by {self.method.replace('_', ' ')}{base}"
 
 
 def html_page(explanation: Explanation) -> str:

@@ -5,7 +5,6 @@ The state of a text lives in the call that reads it, so any number of threads ma
 
 from __future__ import annotations
 
-import html
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -23,6 +22,7 @@ from ulmfit.history import HISTORY, STEPS, plot_history, read_history, read_step
 from ulmfit.inference.reading import PIECE, negative_log_likelihoods, pooled_states
 from ulmfit.inference.sampling import Sampling, new_generator
 from ulmfit.inference.texts import TextEncoder, checked
+from ulmfit.markup import facts
 from ulmfit.models.artefact import LanguageModelParts, load_language_model
 from ulmfit.models.precision import Precision
 from ulmfit.models.state import State
@@ -232,8 +232,7 @@ class LanguageModel:
     __repr__ = __str__
 
     def _repr_html_(self) -> str:
-        facts = "".join(f"<li>{html.escape(fact)}</li>" for fact in self._facts())
-        return f"<b>language model {html.escape(str(self.folder))}</b><ul>{facts}</ul>"
+        return facts(f"language model {self.folder}", self._facts())
 
     def _facts(self) -> list[str]:
         """Say in a few lines what this is."""

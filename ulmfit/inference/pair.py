@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Iterator
 from pathlib import Path
 
 from ulmfit.config import TextConfig
 from ulmfit.files import fingerprint
 from ulmfit.inference.language_model import LanguageModel
+from ulmfit.markup import escaped
 from ulmfit.models import pretrained
 from ulmfit.models.pair import LanguageModelPairParts, load_language_model_pair
 from ulmfit.models.precision import Precision
@@ -58,7 +58,7 @@ class LanguageModelPair:
 
     def _repr_html_(self) -> str:
         models = "".join(lm._repr_html_() for lm in self)
-        return f"<b>language model pair {html.escape(str(self.folder))}</b>{models}"
+        return f"<b>language model pair {escaped(self.folder)}</b>{models}"
 
 
 def load_pretrained(

@@ -12,8 +12,9 @@ from torch import Tensor, nn
 from ulmfit.models.arch import ArchConfig
 from ulmfit.models.dropout import weight_drop
 from ulmfit.models.encoder import Encoder, uniform_parameter
-from ulmfit.models.fast_lstm import LSTMWeights, fast_lstm
+from ulmfit.models.fast_lstm import LSTMWeights, answering_lstm, fast_lstm
 from ulmfit.models.precision import Precision, product_dtype
+from ulmfit.models.products import Kept
 from ulmfit.models.state import LayerState
 
 
@@ -28,6 +29,13 @@ class LSTMLayer(nn.Module):
         self.weight_hh = uniform_parameter(4 * n_units, n_units, bound=bound)
         self.bias_ih = uniform_parameter(4 * n_units, bound=bound)
         self.bias_hh = uniform_parameter(4 * n_units, bound=bound)
+        self._kept = Kept()
+
+    def train(self, mode: bool = True) -> LSTMLayer:
+        """Begin or end training, which changes the weights: what was prepared from them is freed."""
+        if mode:
+            self._kept.clear()
+        return super().train(mode)
 
     def initial_state(self, x: Tensor) -> LayerState:
         """Make a hidden state and a cell of zeros."""
@@ -44,9 +52,14 @@ class LSTMLayer(nn.Module):
         """Read `x` (seq_len, bs, inputs) with `weight` in the place of `weight_hh`, for all steps."""
         weights = LSTMWeights(self.weight_ih, weight, self.bias_ih, self.bias_hh)
         dtype = product_dtype(self.weight_hh, precision, n_uses=len(x))
-        if x.device.type == "cpu" and dtype == torch.bfloat16:
+        if x.device.type != "cpu" or dtype != torch.bfloat16:
+            return torch_lstm(x, state, weights=weights, dtype=dtype)
+        if self.training or torch.is_grad_enabled():
+            self._kept.clear()
             return fast_lstm(x, state, weights=weights)
-        return torch_lstm(x, state, weights=weights, dtype=dtype)
+        form = "int8" if precision == "int8" else "bf16"
+        products = self._kept.get(form, weights.tensors(), lambda: weights.products(form))
+        return answering_lstm(x, state, products=products)
 
 
 def torch_lstm(

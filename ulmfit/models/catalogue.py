@@ -78,6 +78,11 @@ def pretrained_folder(name: str, *, data_dir: str | Path | None = None) -> Path:
     return next((folder for folder in folders if folder.is_dir()), folders[0])
 
 
+def is_packaged(folder: Path) -> bool:
+    """Tell whether a model is one that travels with this package."""
+    return folder.resolve().parent in [(home / "models").resolve() for home in PACKAGED]
+
+
 def describe(data_dir: str | Path | None = None) -> list[PretrainedRow]:
     """List the models for a table."""
     return [

@@ -33,7 +33,7 @@ def infer_classifier_arch(weights: Mapping[str, Tensor]) -> ClassifierArch:
     """Read the architecture off the tensors; what leaves no trace, dropouts and pooling, is fastai's."""
     widths = []
     while (linear := weights.get(head_name(len(widths), "linear.weight"))) is not None:
-        widths.append(len(linear))
+        widths.append(linear.shape[0] if linear.ndim else 0)
     if not widths:
         raise UserError("these weights have no classifier's head: give those of a classifier")
     arch = ClassifierArch.of(infer_arch(weights), widths[-1])

@@ -7,9 +7,8 @@ Whatever does not depend on the step before is one product for all steps, forwar
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -17,8 +16,14 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 from ulmfit.models.lstm_cell import make_cell
-
-BF16 = torch.bfloat16
+from ulmfit.models.products import (
+    BF16,
+    Products,
+    bf16_product,
+    bf16_sum,
+    int8_product,
+    int8_sum,
+)
 
 
 @dataclass(frozen=True)
@@ -30,19 +35,37 @@ class LSTMWeights:
     bias_ih: Tensor  # (4 * units,)
     bias_hh: Tensor
 
+    def tensors(self) -> tuple[Tensor, ...]:
+        """List all four."""
+        return self.ih, self.hh, self.bias_ih, self.bias_hh
+
+    def products(self, form: Literal["bf16", "int8"]) -> Products:
+        """Prepare the weights for any number of calls without a gradient."""
+        bias = self.bias_ih + self.bias_hh
+        if form == "int8":
+            return Products(int8_product(self.ih, bias), int8_sum(self.hh))
+        return Products(bf16_product(self.ih, bias), bf16_sum(self.hh))
+
 
 def fast_lstm(
     x: Tensor, state: tuple[Tensor, ...], *, weights: LSTMWeights
 ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
     """Run a layer over `x` (seq_len, bs, inputs) from `state` (hidden, cell), each (bs, units)."""
+    if not torch.is_grad_enabled():
+        return answering_lstm(x, state, products=weights.products("bf16"))
     hidden, cell = state
     bias = weights.bias_ih + weights.bias_hh
-    if torch.is_grad_enabled():
-        hiddens, cell = _LSTM.apply(x, hidden, cell, weights.ih, weights.hh, bias)
-    else:
-        tape = _run(x, hidden, cell, weights.ih.to(BF16), weights.hh.to(BF16), bias, is_kept=False)
-        hiddens, cell = tape.hiddens[1:].float(), tape.cells[-1]
+    hiddens, cell = _LSTM.apply(x, hidden, cell, weights.ih, weights.hh, bias)
     return hiddens, (hiddens[-1].clone(), cell)  # a view would keep the whole sequence alive
+
+
+def answering_lstm(
+    x: Tensor, state: tuple[Tensor, ...], *, products: Products
+) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+    """Do the same without a gradient, with products that were prepared before."""
+    tape = _run(x, *state, products, is_kept=False)
+    hiddens = tape.hiddens[1:].float()
+    return hiddens, (hiddens[-1].clone(), tape.cells[-1])
 
 
 @dataclass(frozen=True)
@@ -55,20 +78,17 @@ class _Tape:
     cells: Tensor  # (seq_len + 1, bs, units) fp32, or the last one only
 
 
-def _run(
-    x: Tensor, hidden: Tensor, cell: Tensor, ih: Tensor, hh: Tensor, bias: Tensor, *, is_kept: bool
-) -> _Tape:
+def _run(x: Tensor, hidden: Tensor, cell: Tensor, products: Products, *, is_kept: bool) -> _Tape:
     """Step through the sequence; the buffer of the projected input becomes that of the gates."""
     (seq_len, bs, _), n_units = x.shape, hidden.shape[1]
-    x = x.to(BF16)
-    gates = F.linear(x, ih, bias.to(BF16))  # (seq_len, bs, 4 * units): all steps at once
-    add_recurrent, cell_of = _adding_product(hh, bs), make_cell(bs, n_units)
-    hiddens = x.new_empty(seq_len + 1, bs, n_units)
+    gates = products.inputs(x)  # (seq_len, bs, 4 * units): all steps at once
+    cell_of = make_cell(bs, n_units)
+    hiddens = gates.new_empty(seq_len + 1, bs, n_units)
     cells = cell.new_empty(seq_len + 1 if is_kept else 1, bs, n_units, dtype=torch.float32)
     hiddens[0], cells[0] = hidden, cell
     for t in range(seq_len):
         before, after = (cells[t], cells[t + 1]) if is_kept else (cells[0], cells[0])
-        product = add_recurrent(hiddens[t], gates[t])
+        product = products.recurrent(hiddens[t], gates[t])
         cell_of.cell_forward(product, gates[t], before, after, hiddens[t + 1])
     return _Tape(x, gates, hiddens, cells)
 
@@ -79,7 +99,7 @@ def _gate_gradients(
     """Step back through the sequence; give the gradients of gates, first hidden and first cell."""
     seq_len, bs, n_units = d_hiddens.shape
     d_gates = torch.empty_like(tape.gates)
-    back_product, cell_of = _product(hh.t().contiguous(), bs), make_cell(bs, n_units)
+    back_product, cell_of = bf16_product(hh.t(), rows=bs), make_cell(bs, n_units)
     d_hiddens = d_hiddens.float().contiguous()
     d_cell = d_cell.to(torch.float32, memory_format=torch.contiguous_format, copy=True)
     d_next = torch.zeros_like(d_cell, dtype=BF16)  # a hidden state's gradient from the next step
@@ -102,8 +122,9 @@ class _LSTM(torch.autograd.Function):
     def forward(
         ctx: Any, x: Tensor, hidden: Tensor, cell: Tensor, ih: Tensor, hh: Tensor, bias: Tensor
     ) -> tuple[Tensor, Tensor]:
-        ih, hh = ih.to(BF16), hh.to(BF16)
-        tape = _run(x, hidden, cell, ih, hh, bias, is_kept=True)
+        x, ih, hh, bias = (tensor.to(BF16) for tensor in (x, ih, hh, bias))
+        products = Products(lambda x: F.linear(x, ih, bias), bf16_sum(hh, rows=x.shape[1]))
+        tape = _run(x, hidden, cell, products, is_kept=True)
         ctx.save_for_backward(tape.x, tape.gates, tape.hiddens, tape.cells, ih, hh)
         return tape.hiddens[1:].float(), tape.cells[-1].clone()
 
@@ -126,34 +147,3 @@ def _weight_gradient(inputs: Tensor, d_outputs: Tensor) -> Tensor:
     """Multiply d_outputs.T by inputs, transposing the smaller of the two: that is twice as fast."""
     product = inputs.t().contiguous() @ d_outputs  # (inputs, outputs)
     return product.t().to(torch.float32, memory_format=torch.contiguous_format)
-
-
-def _product(weight: Tensor, bs: int) -> Callable[[Tensor], Tensor]:
-    """Prepare x -> x @ weight.T for many x of `bs` rows."""
-    packed = _packed(weight, bs)
-    if packed is None:
-        columns = weight.t().contiguous()
-        return lambda x: x @ columns
-    multiply = torch.ops.mkldnn._linear_pointwise
-    return lambda x: multiply(x, packed, None, "none", [], "")
-
-
-def _adding_product(weight: Tensor, bs: int) -> Callable[[Tensor, Tensor], Tensor]:
-    """Prepare (x, y) -> x @ weight.T + y for many x of `bs` rows, rounded once."""
-    packed = _packed(weight, bs)
-    if packed is None:
-        columns = weight.t().contiguous()
-        return lambda x, y: torch.addmm(y, x, columns)
-    multiply = torch.ops.mkldnn._linear_pointwise.binary
-    return lambda x, y: multiply(x, y, packed, None, "add")
-
-
-def _packed(weight: Tensor, bs: int) -> Tensor | None:
-    """Bring a weight into the layout that the processor multiplies fastest, if torch knows how to.
-
-    The operator is torch's own but not a public one: a torch without it takes the ordinary product.
-    """
-    try:
-        return torch.ops.mkldnn._reorder_linear_weight(weight, bs)
-    except (AttributeError, RuntimeError):
-        return None

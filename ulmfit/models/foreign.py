@@ -7,6 +7,7 @@ Tensors are read with torch's `weights_only`, vocabularies by `pickles.read_stri
 from __future__ import annotations
 
 import re
+import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -99,6 +100,7 @@ def read_tensors(path: str | Path) -> dict[str, Tensor]:
         raise UserError(f"there are no weights {path}: give a .pth or .h5 file of fastai")
     stand_ins: list[Any] = [(_Skipped, name) for name in _OPTIMISER_TYPES]
     try:
+        _require_uncompressed(Path(path))
         with torch.serialization.safe_globals(stand_ins):
             content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
@@ -159,7 +161,7 @@ def _is_classifier(weights: Mapping[str, Tensor]) -> bool:
 def _settle_decoder(own: dict[str, Tensor]) -> list[str]:
     """Leave out a decoder that is the embedding once more; give an encoder alone a bias of zeros."""
     if EMBEDDING in own and not {DECODER_WEIGHT, DECODER_BIAS} & set(own):
-        own[DECODER_BIAS] = own[EMBEDDING].new_zeros(len(own[EMBEDDING]))
+        own[DECODER_BIAS] = own[EMBEDDING].new_zeros(own[EMBEDDING].shape[:1])
         return ["an encoder alone: the decoder's bias begins at zero"]
     if DECODER_WEIGHT in own and torch.equal(
         own[DECODER_WEIGHT], own.get(EMBEDDING, torch.empty(0))
@@ -225,9 +227,18 @@ def _find_control(control: str, places: Mapping[str, int]) -> str | None:
     return next((name for name in (*names, *([old] if is_old else [])) if name in places), None)
 
 
+def _require_uncompressed(path: Path) -> None:
+    """Refuse an archive that is larger inside than outside: torch compresses nothing, a bomb does."""
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            if sum(part.file_size for part in archive.infolist()) > path.stat().st_size:
+                raise ValueError("its parts are compressed")
+
+
 def _require_stored(tensor: Tensor, *, where: str) -> None:
     """Refuse a tensor that claims to be larger than what the file holds of it."""
-    stored = tensor.untyped_storage().nbytes() if tensor.layout == torch.strided else 0
+    is_plain = tensor.layout == torch.strided and tensor.device.type == "cpu"
+    stored = tensor.untyped_storage().nbytes() if is_plain else -1
     if tensor.numel() * tensor.element_size() > stored:
         raise UserError(f"{where} is larger than its data: the file is damaged")
 

@@ -79,7 +79,8 @@ def read_vocab_and_labels(path: str | Path) -> tuple[list[str], list[str]]:
     parts: list[Any] = content if isinstance(content, list) else []
     if all(isinstance(part, str) for part in parts):
         parts = [parts]
-    if not parts[0] or not all(isinstance(item, str) for part in parts for item in part):
+    are_lists = all(isinstance(part, list) for part in parts)
+    if not are_lists or not parts[0] or not all(isinstance(i, str) for part in parts for i in part):
         raise UserError(f"{path} holds no list of tokens: give what learn.dls.vocab is, in a file")
     return list(parts[0]), list(parts[1]) if len(parts) > 1 else []
 
@@ -140,4 +141,4 @@ def _plain(name: str) -> str:
 
 def _places(name: str) -> tuple[int, ...]:
     """Read the position of a module off a tensor's name."""
-    return tuple(int(part) for part in name.split(".") if part.isdigit())
+    return tuple(int(part) for part in name.split(".") if part.isdecimal())

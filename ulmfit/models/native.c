@@ -1,5 +1,5 @@
-/* What a bfloat16 training step does between its matrix products: one step of an LSTM's cell, there
- * and back, and the softmax. In: arrays that the caller owns. Out: the same arrays, written.
+/* What happens between matrix products of bfloat16 or of whole numbers: one step of an LSTM's cell, there
+ * and back, the softmax, and the way into whole numbers. In: arrays that the caller owns. Out: the same arrays, written.
  *
  * Plain C that any compiler turns into vector instructions; no header but two of the standard's own.
  * Sums take a fixed order, so results do not depend on how rows are shared among threads.
@@ -196,5 +196,27 @@ void softmax_gradients(int64_t first, int64_t last, int64_t words, bf16 *logits,
         for (int64_t word = 0; word < words; word++)
             row[word] = narrow(exponential(logit(row, bias, word) - highest) * share - floor);
         row[truth[at]] = narrow(exponential(true_logit - highest) * share - floor - peak);
+    }
+}
+
+/* ---------------------------------------------------------------- whole numbers */
+
+/* Write each row of `in` (rows, units) as scale * (whole - 128), with a scale that is a bfloat16 itself,
+ * rounded by up to 0.4%: the largest number of a row becomes about 126, and no number exceeds 127.
+ */
+void whole_rows(int64_t rows, int64_t units, const bf16 *in, uint8_t *whole, bf16 *scales)
+{
+    for (int64_t row = 0; row < rows; row++) {
+        const bf16 *from = in + row * units;
+        uint8_t *to = whole + row * units;
+        bf16 largest = 0x0d80; /* 2^-100, for a row of zeros */
+        for (int64_t u = 0; u < units; u++) {
+            bf16 size = from[u] & 0x7fff; /* without its sign a float compares as a whole number */
+            largest = size > largest ? size : largest;
+        }
+        scales[row] = narrow(widen(largest) / 126.0f);
+        float inverse = 1.0f / widen(scales[row]);
+        for (int64_t u = 0; u < units; u++) /* 1.5 * 2^23 rounds; the lowest byte holds the number */
+            to[u] = (uint8_t)bits_of(widen(from[u]) * inverse + (12582912.0f + 128.0f));
     }
 }

@@ -33,6 +33,7 @@ _SIGNATURES = {
     "cell_backward": [_SIZE] * 2 + [_POINTER] * 7,
     "softmax_sums": [_SIZE] * 3 + [_POINTER] * 5,
     "softmax_gradients": [_SIZE] * 3 + [_POINTER] * 5 + [_FLOAT] * 2,
+    "whole_rows": [_SIZE] * 2 + [_POINTER] * 3,
 }
 
 
@@ -70,6 +71,10 @@ class Kernels:
         """Do one step back; `d_cell` comes in as that of `after` and goes out as that of `before`."""
         pointers = _pointers(gates, before, after, d_output, d_next, d_cell, d_gates)
         self._library.cell_backward(*before.shape, *pointers)
+
+    def whole_rows(self, x: Tensor, whole: Tensor, scales: Tensor) -> None:
+        """Write bfloat16 rows as numbers 1 to 255, where 128 is zero, and the scale of each row."""
+        self._library.whole_rows(*x.shape, *_pointers(x, whole, scales))
 
     def softmax_sums(
         self, logits: Tensor, bias: Tensor, *, top: Tensor, total: Tensor, best: Tensor | None

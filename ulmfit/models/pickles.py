@@ -47,7 +47,7 @@ def write_strings(path: str | Path, strings: Iterable[str]) -> Path:
     """Write a list of strings as a pickle (protocol 2) that fastai opens."""
     parts = [b"\x80\x02]("]
     for string in strings:
-        encoded = string.encode()
+        encoded = string.encode("utf-8", "surrogatepass")  # as pickle does
         parts += [b"X", struct.pack("<I", len(encoded)), encoded]
     with atomic_file(path) as part:
         part.write_bytes(b"".join([*parts, b"e."]))

@@ -2,6 +2,7 @@
 
 Weights, losses and cell states are float32 everywhere. `auto` takes bfloat16 products on a CPU that
 multiplies bfloat16 natively, and follows autocast where that is on; everything else is float32.
+`int8` is for answers alone: layers multiply whole numbers, which other modules take as bfloat16.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-Precision = Literal["auto", "bf16", "fp32"]
+Precision = Literal["auto", "bf16", "fp32", "int8"]
 
 # A weight is cast once a call. Multiplied fewer times than this, casting costs more than it saves.
 MIN_USES = 16
@@ -20,7 +21,7 @@ MIN_USES = 16
 
 def product_dtype(weight: Tensor, precision: Precision, *, n_uses: int) -> torch.dtype:
     """Choose the format in which to multiply `n_uses` rows, or steps, by `weight`."""
-    if precision == "bf16":
+    if precision in ("bf16", "int8"):
         return torch.bfloat16
     if precision == "fp32":
         return weight.dtype
@@ -41,3 +42,13 @@ def has_fast_bf16() -> bool:
     return torch.backends.mkldnn.is_available() and any(
         getattr(torch.cpu, check, bool)() for check in checks
     )
+
+
+@cache
+def has_fast_int8() -> bool:
+    """Say whether this processor multiplies whole numbers of 8 bits itself (AVX512_VNNI), and torch uses it.
+
+    Others saturate when they add two such products.
+    """
+    is_supported = getattr(torch.cpu, "_is_vnni_supported", bool)()
+    return is_supported and hasattr(torch.ops.onednn, "qlinear_prepack")

@@ -34,13 +34,15 @@ def pack(weights: Mapping[str, Tensor], *, storage: str) -> dict[str, Tensor]:
 
 
 def unpack(packed: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Give the weights of a file in single precision; refuse, with a ValueError, integers without their scales."""
+    """Give the weights of a file in single precision; refuse, with a ValueError, other integers than those."""
     weights: dict[str, Tensor] = {}
     for name, tensor in packed.items():
         if name.endswith(_INT8):
             bare = name.removesuffix(_INT8)
             weights[bare] = _restored(bare, tensor, packed.get(bare + _SCALE))
         elif not (name.endswith(_SCALE) and name.removesuffix(_SCALE) + _INT8 in packed):
+            if tensor.ndim and not tensor.is_floating_point():
+                raise ValueError(f"{name} is of type {tensor.dtype}, which no weight is")
             weights[name] = tensor.float() if tensor.is_floating_point() else tensor
     return weights
 

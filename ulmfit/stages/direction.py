@@ -14,6 +14,7 @@ from ulmfit.history import STEPS, TrainingProgress, plot_history, steps_csv
 from ulmfit.inference.language_model import LanguageModel
 from ulmfit.inference.pair import LanguageModelPair
 from ulmfit.models.artefact import LanguageModelParts, TextPipeline, save_language_model
+from ulmfit.models.catalogue import is_packaged
 from ulmfit.models.manifest import Provenance
 from ulmfit.models.pair import LanguageModelPairParts, save_language_model_pair
 from ulmfit.models.pretrained import open_language_model
@@ -68,7 +69,12 @@ def open_one(lm: str | Path) -> LanguageModel:
 
 
 def resolve_direction(lm: Source, asked: str) -> str:
-    """Find out in which direction to train."""
+    """Find out in which direction to train; of the models of this package, forward unless more is asked for.
+
+    They have both at hand, and one takes half the time of two.
+    """
+    if asked == "auto" and is_packaged(lm.folder):
+        return "forward"
     has = "both" if isinstance(lm, LanguageModelPair) else lm.direction
     if asked in ("auto", has) or has == "both":
         return has if asked == "auto" else asked

@@ -1,7 +1,7 @@
 """Stage 3: the encoder of the fine-tuned language model becomes a classifier (Howard & Ruder 2018, 3.3).
 
 Its layer groups unfreeze one after the other, each lower one at a lower rate; in the end validation
-documents say how sure its answers may sound. The test split is never read.
+documents say how sure its answers may sound. The test split is not read, unless the protocol is as_published.
 """
 
 from __future__ import annotations
@@ -22,10 +22,11 @@ from ulmfit.models.manifest import Provenance
 from ulmfit.models.parts import TextPipeline
 from ulmfit.stages.direction import Session, Source, history_files, open_lm, resolve_direction
 from ulmfit.text.corpus import Corpus
-from ulmfit.text.holdout import Rows, labelled_rows
+from ulmfit.text.holdout import Rows
 from ulmfit.training.alone import alone
 from ulmfit.training.classifier_config import ClassifierConfig
 from ulmfit.training.classifier_learner import ClassifierLearner, classifier_learner
+from ulmfit.training.config import least_clean
 from ulmfit.training.fit import Trained, train
 from ulmfit.training.journal import Listener
 from ulmfit.training.run import Run, Settings, open_run
@@ -64,8 +65,7 @@ def train_classifier(
 def _protocol(lm: Source, asked: str) -> str:
     """Say what the classifier may claim: no more than the language model that it comes from."""
     models = lm if isinstance(lm, LanguageModelPair) else (lm,)
-    seen = {one.manifest.provenance.protocol for one in models}
-    return "transductive" if "transductive" in seen else asked
+    return least_clean(asked, *(one.manifest.provenance.protocol for one in models))
 
 
 def _one(
@@ -148,9 +148,7 @@ def _join(
 ) -> None:
     """Write the folder of both directions, with the temperature of their average."""
     labels = LabelSet.of(corpus)
-    rows = labelled_rows(
-        corpus, share=config.valid_share, seed=config.seed, n_labels=config.n_labels
-    )
+    rows = config.rows(corpus)
     metrics = {
         f"{name}_{one.directions[0]}": value
         for one in (forward, backward)

@@ -6,12 +6,10 @@ Members are written by us as plain files: no links, no devices, no modes, no pat
 from __future__ import annotations
 
 import contextlib
-import gzip
 import os
 import tarfile
 import tempfile
 import zipfile
-import zlib
 from collections.abc import Generator, Iterator
 from pathlib import Path, PurePosixPath
 from typing import IO
@@ -19,7 +17,13 @@ from typing import IO
 from ulmfit.errors import UserError
 
 LIMIT_BYTES = 8 << 30  # the largest set here unpacks to less than 1 GB
+LIMIT_MEMBERS = 250_000  # and has 100,000 files
 _BLOCK = 1 << 20
+_LIMIT_HEADER = 1 << 16
+# Members that say something about the next one, and are read into memory as a whole.
+_ABOUT_OTHERS = (
+    tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE, tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK,
+)  # fmt: skip
 
 
 def unpack(archive: Path, folder: str, *, limit_bytes: int = LIMIT_BYTES) -> Path:
@@ -50,8 +54,12 @@ def unpack(archive: Path, folder: str, *, limit_bytes: int = LIMIT_BYTES) -> Pat
 def _write_members(archive: Path, part: Path, limit_bytes: int) -> None:
     left = limit_bytes
     with _intact(archive):
-        for name, member in _members(archive):
+        for number, (name, member) in enumerate(_members(archive), 1):
             path = part / _safe(name, archive)
+            if number > LIMIT_MEMBERS:
+                raise UserError(f"{archive} has more than {LIMIT_MEMBERS:,} members: refused")
+            if member is None:
+                continue
             path.parent.mkdir(parents=True, exist_ok=True)
             with member, open(path, "wb") as file:
                 while block := member.read(_BLOCK):
@@ -68,9 +76,13 @@ def _intact(archive: Path) -> Generator[None]:
     """Turn a damaged archive into one line."""
     try:
         yield
-    except (tarfile.TarError, zipfile.BadZipFile, gzip.BadGzipFile, zlib.error, EOFError) as error:
+    except Exception as error:
+        # A damaged archive raises whatever its bytes happen to mean; only the disk has error numbers.
+        if isinstance(error, UserError) or (isinstance(error, OSError) and error.errno is not None):
+            raise
+        reason = str(error).partition("\n")[0] or type(error).__name__
         raise UserError(
-            f"{archive} is cut off or damaged ({error}): remove it, and it is fetched again"
+            f"{archive} is cut off or damaged ({reason}): remove it, and it is fetched again"
         ) from error
 
 
@@ -91,36 +103,43 @@ def _safe(name: str, archive: Path) -> PurePosixPath:
     return path
 
 
-def _members(archive: Path) -> Iterator[tuple[str, IO[bytes]]]:
-    """Yield the name and the content of every file in the archive."""
+def _members(archive: Path) -> Iterator[tuple[str, IO[bytes] | None]]:
+    """Yield the name and the content of every member of the archive; a folder has none."""
     return _zip_members(archive) if archive.suffix == ".zip" else _tar_members(archive)
 
 
-def _tar_members(archive: Path) -> Iterator[tuple[str, IO[bytes]]]:
-    with tarfile.open(archive, "r|*") as tar:
+def _tar_members(archive: Path) -> Iterator[tuple[str, IO[bytes] | None]]:
+    with tarfile.open(archive, "r|*", tarinfo=_Header) as tar:
         for member in tar:
-            _safe(member.name, archive)
-            if member.isdir():
-                continue
             content = tar.extractfile(member) if member.isreg() else None
-            if content is None:
+            if content is None and not member.isdir():
                 raise UserError(
                     f"{archive} has a member {member.name!r} that is a link or a device: refused"
                 )
             yield member.name, content
 
 
-def _zip_members(archive: Path) -> Iterator[tuple[str, IO[bytes]]]:
+def _zip_members(archive: Path) -> Iterator[tuple[str, IO[bytes] | None]]:
     with zipfile.ZipFile(archive) as packed:
         for member in packed.infolist():
-            _safe(member.filename, archive)
-            if member.is_dir():
-                continue
-            if (member.external_attr >> 28) not in (
-                0,
-                8,
-            ):  # the file type of Unix: none given, or a regular file
+            kind = (
+                member.external_attr >> 28
+            )  # the file type of Unix: none given, or a regular file
+            if kind not in (0, 8) and not member.is_dir():
                 raise UserError(
                     f"{archive} has a member {member.filename!r} that is a link or a device: refused"
                 )
-            yield member.filename, packed.open(member)
+            yield member.filename, None if member.is_dir() else packed.open(member)
+
+
+class _Header(tarfile.TarInfo):
+    """A header of a tar, refused before what it announces is read into memory."""
+
+    @classmethod
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> _Header:
+        """Read a header."""
+        member = super().frombuf(buf, encoding, errors)
+        is_long = member.type in _ABOUT_OTHERS and not 0 <= member.size <= _LIMIT_HEADER
+        if is_long or member.type == tarfile.GNUTYPE_SPARSE:
+            raise tarfile.ReadError(f"a header of type {member.type!r}, {member.size:,} bytes long")
+        return member

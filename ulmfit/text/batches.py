@@ -11,7 +11,7 @@ import copy
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -21,6 +21,7 @@ from fastai.torch_core import default_device
 
 from ulmfit.errors import UserError
 from ulmfit.text.buckets import DocumentBatches
+from ulmfit.text.display import ROWS, classifier_batch_html, lm_batch_html
 from ulmfit.text.holdout import Rows
 from ulmfit.text.lm_stream import LMStream, Position
 
@@ -122,6 +123,9 @@ class _Loader:
         with pd.option_context("display.max_colwidth", None):
             display(self.table(b, max_n=max_n))
 
+    def _first_rows(self) -> list[list[Any]]:
+        return [part[:ROWS].tolist() for part in self.one_batch()]
+
     def _words(self, ids: torch.Tensor) -> str:
         return " ".join(self.vocab[i] for i in ids[:SHOWN_TOKENS].tolist())
 
@@ -145,6 +149,12 @@ class LMLoader(_Loader):
         """Decode the first rows of a batch: what is read, and what has to be said next."""
         read, following = (part[:max_n] for part in b or self.one_batch())
         return pd.DataFrame({"text": map(self._words, read), "next": map(self._words, following)})
+
+    def _repr_html_(self) -> str:
+        stream = self.dataset
+        way = "each document backward" if stream.backward else "forward"
+        title = f"language model, {way}: {len(self):,} batches of {self.bs} rows and {stream.seq_len} tokens; the first"
+        return lm_batch_html(title, self.vocab, self._first_rows())
 
 
 class ClassifierLoader(_Loader):
@@ -176,6 +186,10 @@ class ClassifierLoader(_Loader):
         documents = zip(ids, lengths, strict=True)
         table = pd.DataFrame({"text": [self._words(d[:length]) for d, length in documents]})
         return table.assign(label=labels[0].tolist()) if labels else table
+
+    def _repr_html_(self) -> str:
+        title = f"classifier: {len(self):,} batches of up to {self.bs} documents; the first"
+        return classifier_batch_html(title, self.corpus, self._first_rows())
 
 
 def lm_dataloaders(

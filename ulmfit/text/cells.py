@@ -5,6 +5,7 @@ A cell that means nothing raises ValueError with the reason; whoever knows the f
 
 from __future__ import annotations
 
+import reprlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from numbers import Integral, Real
@@ -35,7 +36,11 @@ def is_missing(value: object) -> bool:
 
 def to_text(value: object) -> str:
     """Return the text of a cell, "" when it is missing; half surrogate pairs become U+FFFD."""
-    text = value if isinstance(value, str) else _scalar(value, "a text")
+    return whole_characters(value if isinstance(value, str) else _scalar(value, "a text"))
+
+
+def whole_characters(text: str) -> str:
+    """Put U+FFFD for half surrogate pairs, which no file can hold."""
     if text.isascii():
         return text
     try:
@@ -65,7 +70,7 @@ def to_split(value: object, *, column: str = "split") -> str:
     name = _scalar(value, "a split").strip().casefold()
     known = SPLIT_NAMES | (_IS_VALID if column == "is_valid" else {})
     if name not in known:
-        raise ValueError(f"split is {value!r}; allowed: {', '.join(SPLITS)}")
+        raise ValueError(f"split is {reprlib.repr(value)}; allowed: {', '.join(SPLITS)}")
     return known[name]
 
 
@@ -92,13 +97,13 @@ class LabelRule:
             if isinstance(cells[0], str)
             else _scalar(cells[0], "a label (for several, see label_delim)")
         )
-        return self.names.get(name, name) or None
+        return self.names.get(name, whole_characters(name)) or None
 
     def _split_cell(self, cell: object) -> tuple[str, ...]:
         found = (
             cell if isinstance(cell, (list, tuple)) else _scalar(cell, "labels").split(self.delim)
         )
-        names = [_scalar(name, "a label").strip() for name in found]
+        names = [whole_characters(_scalar(name, "a label")).strip() for name in found]
         return tuple(dict.fromkeys(name for name in names if name))
 
     def _true_columns(self, cells: Sequence[object]) -> tuple[str, ...] | None:
@@ -107,7 +112,9 @@ class LabelRule:
             return None
         for column, word, cell in zip(self.columns, words, cells):
             if word not in _TRUE + _FALSE:
-                raise ValueError(f"label column {column!r} is {cell!r}; allowed: 0 or 1")
+                raise ValueError(
+                    f"label column {column!r} is {reprlib.repr(cell)}; allowed: 0 or 1"
+                )
         return tuple(column for column, word in zip(self.columns, words) if word in _TRUE)
 
 
@@ -118,7 +125,7 @@ def _number(cell: object) -> float | None:
     try:
         number = float(text)
     except ValueError:
-        raise ValueError(f"label is {cell!r}, not a number") from None
+        raise ValueError(f"label is {reprlib.repr(cell)}, not a number") from None
     if number in (float("inf"), float("-inf")):
-        raise ValueError(f"label is {cell!r}, not a finite number")
+        raise ValueError(f"label is {reprlib.repr(cell)}, not a finite number")
     return number if number == number else None

@@ -5,7 +5,6 @@ Reading one needs numpy alone; only `encode`, for new texts, builds the tokenize
 
 from __future__ import annotations
 
-import html
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -17,6 +16,7 @@ import numpy as np
 from ulmfit.config import SPLITS, TextConfig
 from ulmfit.errors import UserError
 from ulmfit.text.decode import decode_pieces, decode_words
+from ulmfit.text.display import corpus_html
 from ulmfit.text.manifest import REPAIR, CorpusManifest
 from ulmfit.text.vocab import Vocab
 
@@ -56,11 +56,9 @@ class Corpus:
             raise UserError(
                 f"{folder / 'vocab.json'} is not the vocabulary of this corpus: {REPAIR} {folder}"
             )
-        arrays = [
-            _open(folder / f"{name}.npy") for name in ("ids", "offsets", "splits", "characters")
-        ]
+        names = ("ids", "offsets", "splits", "characters")
+        ids, offsets, splits, characters = (_open(folder / f"{name}.npy") for name in names)
         labels = _open(folder / "labels.npy") if manifest.label_kind != "none" else None
-        ids, offsets, splits, characters = arrays
         n = sum(split.documents for split in manifest.splits.values())
         per_document = (splits, characters, *(() if labels is None else (labels,)))
         if (
@@ -71,7 +69,36 @@ class Corpus:
             raise UserError(
                 f"{folder}: the arrays do not fit the manifest's {n:,} documents: {REPAIR} {folder}"
             )
-        return cls(folder, manifest, vocab, ids, offsets, splits, labels, characters)
+        found = cls(folder, manifest, vocab, ids, offsets, splits, labels, characters)
+        found._require_sound()
+        return found
+
+    def _require_sound(self) -> None:
+        """Refuse arrays that hold what nothing of this corpus can be."""
+        offsets = self.offsets
+        is_rising = _is_within(offsets, 0, None) and bool((offsets[1:] >= offsets[:-1]).all())
+        sound = {
+            "ids": _is_within(self.ids, 0, len(self.vocab)),
+            "offsets": is_rising and offsets[0] == 0,
+            "splits": _is_within(self.splits, 0, len(SPLITS)),
+            "characters": _is_within(self.characters, 0, None),
+            "labels": self._has_labels(),
+        }
+        for name, holds in sound.items():
+            if not holds:
+                where = self.folder / f"{name}.npy"
+                raise UserError(f"{where} was changed or damaged: {REPAIR} {self.folder}")
+
+    def _has_labels(self) -> bool:
+        """Tell whether there are labels of the kind and the names that the manifest says."""
+        labels, n_names = self.labels, len(self.label_names)
+        if labels is None:
+            return self.label_kind == "none"
+        if self.label_kind == "number":
+            return labels.ndim == 1 and labels.dtype.kind == "f"
+        if self.label_kind == "multi":
+            return labels.shape[1:] == (n_names,) and _is_within(labels.ravel(), -1, 2)
+        return self.label_kind == "category" and _is_within(labels, -1, n_names)
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
@@ -176,17 +203,18 @@ class Corpus:
             "key": self.fingerprint,
         }  # fmt: skip
 
-    def label_counts(self) -> dict[str, int]:
-        """Count the documents of each label; of numbers, all that have one."""
+    def label_counts(self, split: str | None = None) -> dict[str, int]:
+        """Count the documents of each label, in all splits or in one; of numbers, all that have one."""
         if self.labels is None:
             return {}
+        labels = self.labels if split is None else self.labels[self.rows(split)]
         if self.label_kind == "number":
-            return {"number": int(np.isfinite(self.labels).sum())}
-        known = self.labels[self.labels >= 0] if self.label_kind == "category" else None
+            return {"number": int(np.isfinite(labels).sum())}
+        known = labels[labels >= 0] if self.label_kind == "category" else None
         counts = (
             np.bincount(known, minlength=len(self.label_names))
             if known is not None
-            else (self.labels > 0).sum(0)
+            else (labels > 0).sum(0)
         )
         return dict(zip(self.label_names, counts.tolist(), strict=True))
 
@@ -219,13 +247,23 @@ class Corpus:
     __repr__ = __str__
 
     def _repr_html_(self) -> str:
-        head, *rest = str(self).split("\n")
-        table = "".join(f"<li>{html.escape(line.strip())}</li>" for line in rest)
-        return f"<b>{html.escape(head)}</b><ul>{table}</ul>"
+        return corpus_html(self)
 
 
 def _open(path: Path) -> np.ndarray:
+    """Map an array into memory: numbers, one for each document or token, or one row of them."""
     try:
-        return np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise UserError(f"{path} cannot be read ({error}): {REPAIR} {path.parent}") from error
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+        if not isinstance(array, np.ndarray) or array.ndim not in (1, 2):
+            raise ValueError("no list of numbers")
+    except Exception as error:  # numpy reads a header as Python: any error of its parser may come
+        reason = str(error).partition("\n")[0]
+        raise UserError(f"{path} cannot be read ({reason}): {REPAIR} {path.parent}") from error
+    return array
+
+
+def _is_within(array: np.ndarray, least: int, limit: int | None) -> bool:
+    """Tell whether an array holds whole numbers from `least` on and below `limit`."""
+    if array.ndim != 1 or array.dtype.kind not in "iu":
+        return False
+    return not len(array) or bool(array.min() >= least and (limit is None or array.max() < limit))

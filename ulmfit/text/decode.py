@@ -46,7 +46,7 @@ def decode_words(tokens: Iterable[str]) -> str:
 
 def decode_pieces(tokens: Iterable[str]) -> str:
     """Join pieces or characters to words at the `▁` that begins each, then join the words."""
-    text = "".join(f"▁{token}" if token in CONTROL_TOKENS else token for token in tokens)
+    text = "".join(f"▁{token}▁" if token in CONTROL_TOKENS else token for token in tokens)
     joined = " ".join(_expand(word for word in text.split("▁") if word))
     return joined.replace(" \n", "\n").replace("\n ", "\n")
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import html
 from dataclasses import asdict, dataclass
 from typing import Any
+
+from ulmfit.markup import table
 
 
 @dataclass(frozen=True)
@@ -32,11 +33,8 @@ class CheckReport:
         return "\n".join([self.name, *lines])
 
     def _repr_html_(self) -> str:
-        cells = ((row.level, row.what, row.detail, row.action) for row in self.rows)
-        lines = ["".join(f"<td>{html.escape(cell)}</td>" for cell in row) for row in cells]
-        head = "<tr><th></th><th>what</th><th>found</th><th>what is done about it</th></tr>"
-        body = "".join(f"<tr>{line}</tr>" for line in lines)
-        return f"<table><caption>{html.escape(self.name)}</caption>{head}{body}</table>"
+        rows = [(row.level, row.what, row.detail, row.action) for row in self.rows]
+        return table(("", "what", "found", "what is done about it"), rows, caption=self.name)
 
     def to_json(self) -> dict[str, Any]:
         """Return the report as JSON-able values."""

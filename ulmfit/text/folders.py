@@ -14,7 +14,7 @@ from pathlib import Path
 
 from ulmfit.errors import UserError
 from ulmfit.files import hash_file
-from ulmfit.text.cells import SPLIT_NAMES, UNSUP
+from ulmfit.text.cells import SPLIT_NAMES, UNSUP, whole_characters
 from ulmfit.text.readers import is_table
 from ulmfit.text.streams import bare_name, whole_text
 
@@ -31,7 +31,7 @@ class FolderTable:
     """Text files as rows of text, label and split; label and split come from the folder names."""
 
     def __init__(self, root: Path) -> None:
-        self.name = f"{root.name or root}/"
+        self.name = whole_characters(f"{root.name or root}/")
         self._root = root
         self._found: list[_Document] = []
 
@@ -104,7 +104,8 @@ def _documents(paths: list[tuple[str, ...]], splits: set[str]) -> list[_Document
             split = UNSUP
         parents |= {head} if labels else set()
         parents |= {()} if len(path) > 1 else set()
-        documents.append(_Document(path, split, labels[0] if labels and split != UNSUP else None))
+        label = whole_characters(labels[0]) if labels and split != UNSUP else None
+        documents.append(_Document(path, split, label))
     return [document for document in documents if document.path[:-1] not in parents]
 
 
@@ -113,7 +114,7 @@ class TextFileTable(FolderTable):
 
     def __init__(self, path: Path) -> None:
         super().__init__(path.parent)
-        self.name = path.name
+        self.name = whole_characters(path.name)
         self._path = path
 
     def _listing(self) -> list[_Document]:

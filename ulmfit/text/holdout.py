@@ -1,7 +1,8 @@
 """Which documents a model learns from, and which it is measured on.
 
 In: a corpus with whatever splits it has. Out: two disjoint sets of documents. A language model takes all text but
-that of the test split, unless the protocol is transductive; a classifier takes what has a label.
+that of the test split, unless the protocol is another than clean; a classifier takes what has a label, and leaves the
+test split alone unless it is to be chosen by it, as the published ones were.
 """
 
 from __future__ import annotations
@@ -52,14 +53,19 @@ def lm_rows(corpus: Corpus, *, share: float, seed: int, transductive: bool = Fal
     return Rows(np.sort(rows[drawn[n_held_out:]]), np.sort(rows[drawn[:n_held_out]]), notice)
 
 
-def labelled_rows(corpus: Corpus, *, share: float, seed: int, n_labels: int | None = None) -> Rows:
+def labelled_rows(
+    corpus: Corpus, *, share: float, seed: int, n_labels: int | None = None, protocol: str = "clean"
+) -> Rows:
     """Learn from labelled train documents, measure on labelled valid ones; without any, on a share of each label.
 
     With `n_labels`, of the documents to learn from only so many are taken, evenly by label, and those
-    held out to measure on are among them: a budget of labels pays for both.
+    held out to measure on are among them: a budget of labels pays for both. The protocol `as_published`
+    learns from train and valid documents, and measures on the test split.
     """
     require(0 < share < 1, "valid_share", share, "above 0 and below 1")
     rows, valid = (with_label(corpus, corpus.rows(split)) for split in ("train", "valid"))
+    if protocol == "as_published":
+        rows, valid = np.union1d(rows, valid), _published_valid(corpus)
     generator = np.random.default_rng([seed, _DRAW])
     if n_labels is not None:
         if n_labels > len(rows):
@@ -73,10 +79,26 @@ def labelled_rows(corpus: Corpus, *, share: float, seed: int, n_labels: int | No
         valid = _take(groups, generator, n_held_out, leave=1)
         rows = np.setdiff1d(rows, valid)
         notice = f"{100 * share:.3g}% of the labelled documents ({len(valid):,}) are held out to measure on"
+    elif protocol == "as_published":
+        notice = (
+            f"measured on the test split ({_documents(len(valid))}), as published: "
+            "its labels choose the model, so no figure on it is a clean test result"
+        )
     else:
         notice = f"measured on the valid split ({_documents(len(valid))})"
     _require_labels(corpus, rows, valid)
     return Rows(rows, valid, notice)
+
+
+def _published_valid(corpus: Corpus) -> np.ndarray:
+    """Take the labelled test documents to measure on."""
+    rows = with_label(corpus, corpus.rows("test"))
+    if not len(rows):
+        raise UserError(
+            f"--protocol as_published measures on the test split, and {corpus.folder} has no labelled test "
+            "document: prepare a corpus that has, or leave the protocol at clean"
+        )
+    return rows
 
 
 def _require_labels(corpus: Corpus, rows: np.ndarray, valid: np.ndarray) -> None:

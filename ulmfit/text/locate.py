@@ -55,6 +55,13 @@ def is_present(name: str, data_dir: str | Path | None = None) -> bool:
     return bool(_find(name, DATASETS[name], data_dir))
 
 
+def subword_model(asked: str) -> Path:
+    """Find a SentencePiece model: a file, or that of a language model that travels with this project, by its name."""
+    folders = [home / "models" / asked for home in PACKAGED if asked.isidentifier()]
+    found = (path for folder in folders for path in sorted(folder.rglob("*.model")))
+    return Path(asked) if Path(asked).is_file() else next(found, Path(asked))
+
+
 def data_folder(data_dir: str | Path | None) -> Path:
     """Return the folder of all data sets: the argument, else $ULMFIT_DATA, else the user's cache folder."""
     if data_dir or os.environ.get("ULMFIT_DATA"):

@@ -62,7 +62,7 @@ class CorpusManifest:
         try:
             content["config"] = from_json(TextConfig, content["config"])
             content["splits"] = {
-                name: SplitSummary(**split) for name, split in content["splits"].items()
+                name: from_json(SplitSummary, split) for name, split in content["splits"].items()
             }
             return from_json(cls, content)
         except (KeyError, TypeError, AttributeError) as error:

@@ -20,6 +20,7 @@ from ulmfit.files import atomic_folder, fingerprint, hash_file
 from ulmfit.text.corpus import SUBWORD_MODEL, Corpus
 from ulmfit.text.documents import Source
 from ulmfit.text.labels import LabelStore
+from ulmfit.text.locate import subword_model
 from ulmfit.text.manifest import FORMAT, CorpusManifest
 from ulmfit.text.pieces import SubwordSplitter, train_subwords
 from ulmfit.text.rules import apply_rules
@@ -28,6 +29,7 @@ from ulmfit.text.tally import Tally
 from ulmfit.text.tokenizers import VERSION
 from ulmfit.text.vocab import Vocab
 from ulmfit.text.workers import DocumentCoder
+from ulmfit.unfinished import sweep
 
 if TYPE_CHECKING:
     from ulmfit.text.sources import Raw
@@ -62,6 +64,7 @@ def prepare(
         config=config,
     )
     key = _key(opened, config)
+    sweep(Path(out))
     if (corpus := _existing(Path(out), key)) is not None:
         return corpus
     with atomic_folder(out, kind="corpus") as folder:
@@ -101,9 +104,8 @@ def prepare(
 
 def _key(source: Source, config: TextConfig) -> str:
     """Hash all that the corpus depends on: the data, the configuration, and the code that reads them."""
-    model = (
-        hash_file(config.sp_model) if config.sp_model and Path(config.sp_model).is_file() else None
-    )
+    path = subword_model(config.sp_model) if config.sp_model else None
+    model = hash_file(path) if path and path.is_file() else None
     library = version("sentencepiece" if config.tokenizer == "subword" else "spacy")
     settings = asdict(replace(config, sp_model=None))
     return fingerprint([FORMAT, VERSION, library, source.fingerprint(), settings, model])
@@ -125,8 +127,9 @@ def _with_model(source: Source, config: TextConfig, folder: Path) -> TextConfig:
     model = folder / SUBWORD_MODEL
     model.parent.mkdir()
     if config.sp_model:
-        SubwordSplitter(config.sp_model)  # refuses what is not a model
-        model.write_bytes(Path(config.sp_model).read_bytes())
+        given = subword_model(config.sp_model)
+        SubwordSplitter(given)  # refuses what is not a model
+        model.write_bytes(given.read_bytes())
     else:
         texts = _counted_texts(source, config)
         train_subwords(texts, model, n_pieces=config.max_vocab, kind=config.sp_type)

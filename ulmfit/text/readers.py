@@ -16,14 +16,23 @@ from typing import TYPE_CHECKING, Protocol
 
 from ulmfit.errors import UserError
 from ulmfit.files import hash_file
-from ulmfit.text.streams import COMPRESSED, BadByte, bare_name, lines, not_utf8, readable
+from ulmfit.text.cells import whole_characters
+from ulmfit.text.streams import (
+    COMPRESSED,
+    LIMIT_BYTES,
+    BadByte,
+    bare_name,
+    lines,
+    not_utf8,
+    readable,
+    too_long,
+)
 
 if TYPE_CHECKING:
     from pyarrow.parquet import ParquetFile
 
 _PEEK_ROWS = 1000  # JSONL rows that are looked at to learn the columns
 _PARQUET_ROWS = 2000
-_FIELD_LIMIT = 2**31 - 1  # the largest that Windows takes
 
 
 class Table(Protocol):
@@ -54,7 +63,7 @@ class FileTable:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.name = path.name
+        self.name = whole_characters(path.name)
         self._columns: list[str] = []
 
     def columns(self) -> list[str]:
@@ -116,15 +125,19 @@ class CsvTable(FileTable):
 
     def _records(self, first_row: int) -> Iterator[list[str]]:
         """Parse the whole file, blank lines left out; the first record has the number `first_row`."""
-        csv.field_size_limit(max(csv.field_size_limit(), _FIELD_LIMIT))
+        csv.field_size_limit(max(csv.field_size_limit(), LIMIT_BYTES))
         row = first_row
         try:
-            for record in csv.reader(lines(self.path), delimiter=self._delimiter, strict=True):
+            rows = _BoundedRows(self.path)
+            for record in csv.reader(rows, delimiter=self._delimiter, strict=True):
+                rows.n_characters = 0
                 if record:
                     yield record
                     row += 1
         except BadByte as error:
             raise not_utf8(self.path, self.where(row) if row else "header", error) from None
+        except OverflowError:
+            raise too_long(f"{self.path}, {self.where(row) if row else 'header'}") from None
         except csv.Error as error:
             reason = f"not a valid row ({error}); write a quote inside a quoted cell twice"
             raise self.mistake(row, reason) from None
@@ -138,6 +151,24 @@ class CsvTable(FileTable):
             raise UserError(
                 f"{self.path} is separated by ';', not by commas: save it with commas, or with tabs as .tsv"
             )
+
+
+class _BoundedRows:
+    """The lines of a file, until one row has too many: an open quote would swallow the whole file."""
+
+    def __init__(self, path: Path) -> None:
+        self._lines = lines(path)
+        self.n_characters = 0  # of the row that is being read
+
+    def __iter__(self) -> _BoundedRows:
+        return self
+
+    def __next__(self) -> str:
+        line = next(self._lines)
+        self.n_characters += len(line)
+        if self.n_characters > LIMIT_BYTES:
+            raise OverflowError
+        return line
 
 
 class JsonLinesTable(FileTable):
@@ -201,17 +232,16 @@ class ParquetTable(FileTable):
     @contextlib.contextmanager
     def _open(self) -> Generator[ParquetFile]:
         try:
-            from pyarrow import ArrowException
-            from pyarrow.parquet import ParquetFile
+            from pyarrow import parquet
         except ImportError:
             raise UserError(
                 f"{self.path}: reading Parquet needs one more package: pip install 'ulmfit[data]'"
             ) from None
         try:
-            with ParquetFile(self.path) as file:
+            with parquet.ParquetFile(self.path) as file:
                 yield file
-        except (ArrowException, OSError) as error:
-            reason = str(error).partition("\n")[0]
+        except Exception as error:  # a damaged file raises whatever its bytes happen to mean
+            reason = str(error).partition("\n")[0] or type(error).__name__
             raise UserError(
                 f"{self.path} is damaged or not a Parquet file ({reason}): fetch it again"
             ) from error

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
@@ -17,7 +18,7 @@ from ulmfit.text.documents import Part, Source
 from ulmfit.text.folders import FolderTable
 from ulmfit.text.readers import row_numbers
 from ulmfit.text.sources import open_source
-from ulmfit.text.streams import BadByte, not_utf8
+from ulmfit.text.streams import LIMIT_BYTES, BadByte, not_utf8, too_long
 
 FILE = "file"  # the column that stands for the text of a folder's documents
 
@@ -91,7 +92,10 @@ class _LinesTable:
 
     def rows(self, names: Sequence[str]) -> Iterator[Sequence[object]]:
         offset = 0
-        for number, line in enumerate(self._stream, 1):
+        read_line = partial(self._stream.readline, LIMIT_BYTES + 1)
+        for number, line in enumerate(iter(read_line, b""), 1):
+            if len(line) > LIMIT_BYTES:
+                raise too_long(f"{self.name}, line {number}")
             try:
                 text = line.decode("utf-8-sig" if number == 1 else "utf-8")
             except UnicodeDecodeError as error:

@@ -13,6 +13,7 @@ import lzma
 import os
 import zlib
 from collections.abc import Generator, Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
 
 COMPRESSED = (".gz", ".xz", ".bz2", ".zst")
+LIMIT_BYTES = 1 << 26  # of one line, one row of a table, one document: War and Peace takes 3 MB
 _BLOCK = 1 << 20
 _BOM = b"\xef\xbb\xbf"
 
@@ -43,6 +45,13 @@ def not_utf8(path: str | Path, place: str, error: BadByte) -> UserError:
     )
     return UserError(
         f"{where}: not UTF-8; convert the file to UTF-8 (its encoding is never guessed)"
+    )
+
+
+def too_long(place: str) -> UserError:
+    """Word the one line for what would not fit into memory beside its tokens."""
+    return UserError(
+        f"{place}: longer than {LIMIT_BYTES >> 20} MB; is a quote left open? else cut it into documents"
     )
 
 
@@ -89,7 +98,9 @@ def lines(path: Path, encoding: str = "utf-8") -> Iterator[str]:
     """Yield the lines of a text file with their line ends; raise BadByte at the first byte of another encoding."""
     offset = 0
     with readable(path), open_bytes(path) as file:
-        for number, line in enumerate(file):
+        for number, line in enumerate(iter(partial(file.readline, LIMIT_BYTES + 1), b"")):
+            if len(line) > LIMIT_BYTES:
+                raise too_long(f"{path}, line {number + 1}")
             start = len(_BOM) if number == 0 and line.startswith(_BOM) else 0
             try:
                 text = line[start:].decode(encoding)
@@ -102,7 +113,9 @@ def lines(path: Path, encoding: str = "utf-8") -> Iterator[str]:
 def whole_text(path: Path) -> str:
     """Read a file that is one document."""
     with readable(path), open_bytes(path) as file:
-        content = file.read()
+        content = file.read(LIMIT_BYTES + 1)
+    if len(content) > LIMIT_BYTES:
+        raise too_long(str(path))
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:

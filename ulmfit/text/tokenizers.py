@@ -11,6 +11,7 @@ from ulmfit.errors import UserError
 from ulmfit.files import fingerprint
 from ulmfit.text.coder import Coder
 from ulmfit.text.decode import decode_pieces, decode_words
+from ulmfit.text.locate import subword_model
 from ulmfit.text.pieces import CharSplitter, SubwordSplitter
 from ulmfit.text.rules import RULES
 from ulmfit.text.spans import Coded, Splitter
@@ -25,7 +26,7 @@ def _subwords(config: TextConfig) -> Splitter:
         raise UserError(
             "--tokenizer subword needs --sp-model FILE here; `ulmfit prepare` trains one from your text"
         )
-    return SubwordSplitter(config.sp_model)
+    return SubwordSplitter(subword_model(config.sp_model))
 
 
 TOKENIZERS: dict[str, Callable[[TextConfig], Splitter]] = {

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,6 +12,7 @@ import numpy as np
 
 from ulmfit.errors import UserError
 from ulmfit.files import fingerprint, read_json, write_json
+from ulmfit.text.display import vocab_html
 from ulmfit.text.rules import CONTROL_TOKENS
 
 UNK_ID, PAD_ID, BOS_ID = 0, 1, 2
@@ -93,9 +93,7 @@ class Vocab(Sequence[str]):
         return f"Vocab({len(self):,} tokens: {' '.join(self._tokens[9:17])} ...)"
 
     def _repr_html_(self) -> str:
-        shown = ((i, html.escape(token)) for i, token in enumerate(self._tokens[:30]))
-        cells = " ".join(f"<code title='id {i}'>{token}</code>" for i, token in shown)
-        return f"<b>{len(self):,} tokens</b>, most frequent first after the control tokens: {cells} ..."
+        return vocab_html(self)
 
     @cached_property
     def fingerprint(self) -> str:

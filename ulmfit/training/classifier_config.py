@@ -6,6 +6,7 @@ The defaults are the paper's; where it says nothing, its authors' scripts.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from ulmfit.config import require
 from ulmfit.models.arch import DROPOUTS, ArchConfig
@@ -13,13 +14,17 @@ from ulmfit.models.classifier_arch import ClassifierArch, PoolingConfig
 from ulmfit.training.config import DIRECTIONS, StageConfig
 from ulmfit.training.schedules import CLASSIFIER_SCHEDULES, Phase
 
+if TYPE_CHECKING:
+    from ulmfit.text.corpus import Corpus
+    from ulmfit.text.holdout import Rows
+
 
 @dataclass(frozen=True)
 class ClassifierConfig(StageConfig):
     """Stage 3: the encoder of a fine-tuned language model becomes a classifier (Howard & Ruder 2018, 3.3)."""
 
     direction: str = "auto"
-    """auto: that of the language model that is given; forward, backward or both to insist on it."""
+    """auto: that of the language model that is given, of `en` the forward one; forward, backward or both to insist on it."""
     schedule: str = "freez_discr_stlr"
     """How layer groups unfreeze, a row of the paper's table 7: full, full_discr, last, chain_thaw, freez, freez_discr, freez_stlr, freez_cos, freez_discr_stlr; or paper_code, fastai (1 and 2), one_cycle (all at once)."""
     epochs: int = 50
@@ -94,4 +99,16 @@ class ClassifierConfig(StageConfig):
             hidden_sizes=self.hidden_sizes,
             head_p=self.head_p,
             pooling=PoolingConfig(bptt=self.seq_len, max_len=self.max_len),
+        )
+
+    def rows(self, corpus: Corpus) -> Rows:
+        """Divide the labelled documents of a corpus as these settings say."""
+        from ulmfit.text.holdout import labelled_rows
+
+        return labelled_rows(
+            corpus,
+            share=self.valid_share,
+            seed=self.seed,
+            n_labels=self.n_labels,
+            protocol=self.protocol,
         )

@@ -24,8 +24,9 @@ from ulmfit.models.label_set import LabelSet
 from ulmfit.models.parts import TextPipeline
 from ulmfit.text.batches import classifier_dataloaders
 from ulmfit.text.corpus import Corpus
-from ulmfit.text.holdout import Rows, labelled_rows
+from ulmfit.text.holdout import Rows
 from ulmfit.training.classifier_config import ClassifierConfig
+from ulmfit.training.config import least_clean
 from ulmfit.training.distributed import world
 from ulmfit.training.learner import StageLearner
 from ulmfit.training.losses import DocumentLoss, SumMetric
@@ -88,7 +89,9 @@ def text_classifier_learner(
     config = config or ClassifierConfig()
     if config.direction not in ("auto", lm.direction):
         raise UserError(f"--direction is {config.direction} and {lm.folder} reads {lm.direction}")
-    return classifier_learner(corpus, lm.parts, config=replace(config, direction=lm.direction))
+    protocol = least_clean(config.protocol, lm.manifest.provenance.protocol)
+    own = replace(config, direction=lm.direction, protocol=protocol)
+    return classifier_learner(corpus, lm.parts, config=own)
 
 
 def classifier_learner(
@@ -99,9 +102,7 @@ def classifier_learner(
         raise UserError("a classifier trains in one process: start it without torchrun")
     require_same_vocab(lm, corpus)
     labels = LabelSet.of(corpus)
-    rows = labelled_rows(
-        corpus, share=config.valid_share, seed=config.seed, n_labels=config.n_labels
-    )
+    rows = config.rows(corpus)
     torch.manual_seed(config.seed)
     arch = config.classifier(lm.arch, n_outputs=len(labels.names))
     model = Classifier(arch, len(corpus.vocab), precision=config.precision)  # ty: ignore[invalid-argument-type]

@@ -21,7 +21,12 @@ from ulmfit.training.schedules import (
 
 DIRECTIONS = ("forward", "backward", "both")
 PRECISIONS = ("auto", "fp32", "bf16")
-PROTOCOLS = ("clean", "transductive")
+PROTOCOLS = ("clean", "transductive", "as_published")  # each one sees more than the one before
+
+
+def least_clean(*protocols: str) -> str:
+    """Choose, among protocols, the one that has seen most of the test documents; one that is not known counts as clean."""
+    return max((p for p in protocols if p in PROTOCOLS), key=PROTOCOLS.index, default="clean")
 
 
 @dataclass(frozen=True)
@@ -75,7 +80,7 @@ class StageConfig:
     precision: str = "auto"
     """auto (bf16 where the processor multiplies it natively), fp32 or bf16."""
     protocol: str = "clean"
-    """clean (test documents are never read) or transductive (their text is learnt from as well, as paper and fastai did)."""
+    """clean (test documents are never read), transductive (their text is learnt from, as in the paper) or as_published (their labels choose the classifier as well, as in fastai's notebooks: no clean test result)."""
     valid_share: float = 0.1
     """Share of the documents held out to measure on, where the corpus has no valid split (imdb_scripts/create_toks.py)."""
     seed: int = 0
@@ -175,7 +180,7 @@ class FinetuneConfig(StageConfig):
     """Stage 2: a pretrained language model goes on learning, on the text of the task."""
 
     direction: str = "auto"
-    """auto: that of the language model that is given; forward, backward or both to insist on it."""
+    """auto: that of the language model that is given, of `en` the forward one; forward, backward or both to insist on it."""
     jitter: bool = True
     """Vary seq_len from batch to batch (Merity et al. 2018, 4.1; fastai 0.7). fastai 1 and 2 do not."""
     frozen_epochs: int = 0

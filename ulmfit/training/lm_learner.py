@@ -136,7 +136,7 @@ def lm_learner(corpus: Corpus, start: Start, *, config: LMConfig) -> LMLearner:
         corpus,
         share=config.valid_share,
         seed=config.seed,
-        transductive=config.protocol == "transductive",
+        transductive=config.protocol != "clean",
     )
     dls = lm_dataloaders(
         corpus,

@@ -49,8 +49,12 @@ PRETRAIN_PRESETS: dict[str, PretrainConfig] = {
         bs=50, seq_len=70, epochs=10, lr=5e-3, **_MULTIFIT,
         arch=ArchConfig("qrnn", n_hid=1550, n_layers=4, drop_mult=0.0, **_MULTIFIT_DROPOUTS),
     ),
-    # Ours, from no publication: fewer and shorter epochs, in the size of the published weights.
-    "laptop": replace(_V1_PRETRAIN, bs=64, seq_len=70, epochs=2, lr=5e-3),
+    # Ours: the size of this package's English model, en, which was trained with these values in one epoch
+    # (docs/decisions/012-english-pieces.md).
+    "laptop": replace(
+        _V1_PRETRAIN, bs=64, seq_len=70, epochs=3, lr=5e-3, wd=0.01,
+        arch=ArchConfig(emb_sz=256, n_hid=512, drop_mult=0.1),
+    ),
     # Ours: the demo and the tests.
     "tiny": PretrainConfig(
         bs=16, seq_len=32, epochs=2, lr=1e-2, schedule="one_cycle", clip=0.3,
@@ -87,7 +91,7 @@ FINETUNE_PRESETS: dict[str, FinetuneConfig] = {
     ),
     # Ours: the demo and the tests.
     "tiny": FinetuneConfig(
-        bs=16, seq_len=32, epochs=2, lr=1e-2, factor=1.0, schedule="one_cycle", drop_mult=0.2
+        bs=32, seq_len=70, epochs=1, lr=5e-3, factor=1.0, schedule="one_cycle", drop_mult=0.2
     ),
 }  # fmt: skip
 
@@ -123,7 +127,7 @@ CLASSIFIER_PRESETS: dict[str, ClassifierConfig] = {
     ),
     # Ours: the demo and the tests.
     "tiny": ClassifierConfig(
-        schedule="full", bs=16, seq_len=32, epochs=4, lr=5e-3, drop_mult=0.2, clip=1.0, max_len=320
+        schedule="full", bs=32, seq_len=70, epochs=2, lr=5e-3, drop_mult=0.2, clip=1.0, max_len=320
     ),
 }  # fmt: skip
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import re
 import shutil
 from collections.abc import Generator, Mapping
 from dataclasses import dataclass, replace
@@ -22,6 +21,7 @@ from ulmfit.errors import UserError
 from ulmfit.files import MANIFEST, atomic_file, read_json, write_json
 from ulmfit.training.checkpoint import flush_to_disk
 from ulmfit.training.distributed import total, wait, world
+from ulmfit.unfinished import OLD, parts_of
 
 Settings = Mapping[str, Any]  # JSON: stage, fingerprints of the inputs, and config
 CHECKPOINT, SETTINGS, LOCK = "checkpoint.safetensors", "settings.json", "lock"
@@ -220,9 +220,9 @@ def _is_of_use(folder: Path) -> bool:
 
 def _sweep(run: Run) -> None:
     """Delete what killed writers left behind; a result that was just being replaced comes back."""
-    ours = re.compile(rf"\.{re.escape(run.out.name)}\.[a-z0-9_]{{8}}\.part(\.old)?")
+    ours = parts_of(run.out)
     for path in [p for p in run.out.parent.iterdir() if ours.fullmatch(p.name)]:
-        if path.suffix == ".old" and not run.out.exists():
+        if path.suffix == OLD and not run.out.exists():
             path.rename(run.out)
         else:
             _delete(path)

@@ -1,0 +1,201 @@
+"""What an experiment trains: runs, each with its seed, its labels and its row of a table, and where each training lies.
+
+In: an Experiment. Out: `Planned` runs, whose language models are one and the same training where their settings
+are. Pure: nothing is read or written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+from ulmfit.config import preset, require
+from ulmfit.errors import UserError, nearest
+from ulmfit.evaluation.documents import EVALUATED
+from ulmfit.recipe import CLASSIFIER, FINETUNED, PRETRAINED, Recipe, first_model
+from ulmfit.reproduction.settings import apply_settings, stage_of
+from ulmfit.reproduction.tables import AS_IT_IS, NEEDS_LM, TABLES, Row
+from ulmfit.text.datasets import DATASETS
+from ulmfit.training.config import StageConfig
+from ulmfit.training.presets import CLASSIFIER_PRESETS, FINETUNE_PRESETS, PRETRAIN_PRESETS
+
+N_SPLITS = 10  # with few labels, figures of fewer splits mean little
+ALL = None  # the number of labels when none is left out
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """What is asked for."""
+
+    data_set: str
+    """A name in DATASETS."""
+    preset: str = "laptop"
+    lm: str = ""
+    """Folder of a language model, the name of a pretrained one, or none: stage 1 learns from the texts."""
+    direction: str | None = None
+    seeds: tuple[int, ...] = ()
+    """By default one, or `N_SPLITS` with label budgets."""
+    labels: tuple[int | None, ...] = ()
+    """Label budgets, `ALL` for all labels."""
+    table: int | None = None
+    """A table of the paper whose rows are run."""
+    rows: tuple[str, ...] = ()
+    """Only these of them."""
+    settings: tuple[str, ...] = ()
+    split: str | None = None
+    """What is answered: by default test, and for a table what the paper answered, documents held out of train."""
+
+    def __post_init__(self) -> None:
+        if self.data_set not in DATASETS:
+            raise UserError(f"no data set {self.data_set!r}: {nearest(self.data_set, DATASETS)}")
+        if DATASETS[self.data_set].label is None:
+            raise UserError(f"{self.data_set} has no labels, and a classifier learns from them: `ulmfit pretrain-lm` trains its language model")  # fmt: skip
+        preset(self.preset)
+        require(self.table in (None, *TABLES), "table", self.table, ", ".join(map(str, TABLES)))
+        require(self.split in (None, *EVALUATED), "split", self.split, ", ".join(EVALUATED))
+        if self.rows and self.table is None:
+            raise UserError("--rows are those of a table of the paper: name it with --table")
+        names = [row.name for row in TABLES.get(self.table or 0, ())]
+        for name in self.rows:
+            if name not in names:
+                raise UserError(
+                    f"--rows: table {self.table} has no row {name!r}: {nearest(name, names)}"
+                )
+        for name in ("seeds", "labels", "rows"):
+            values = getattr(self, name)
+            twice = [value for value in values if values.count(value) > 1]
+            if twice:
+                shown = "all" if twice[0] is ALL else twice[0]
+                raise UserError(f"--{name} names {shown} twice: once is enough")
+        for n in self.labels:
+            require(n is ALL or n >= 2, "labels", n, "2 or more, or all")
+        for seed in self.seeds:
+            require(seed >= 0, "seeds", seed, "0 or more")
+        if self.table in NEEDS_LM and not self.begins_from:
+            raise UserError(
+                f"--table {self.table} is about a pretrained language model: give one with --lm"
+            )
+        self.recipe()
+
+    @property
+    def begins_from(self) -> str:
+        """The language model to begin from, which is chosen as in `fit`; empty where stage 1 makes one."""
+        is_pretraining = any(stage_of(setting) == "pretrain_lm" for setting in self.settings)
+        text = self.recipe().text
+        return str(first_model(self.lm or None, text, is_pretraining=is_pretraining) or "")
+
+    @property
+    def answered(self) -> str:
+        """The split that is answered."""
+        return self.split or ("test" if self.table is None else "valid")
+
+    def recipe(self, row: Row = AS_IT_IS, *, seed: int | None = None) -> Recipe:
+        """Give the configs of a row; what the user sets comes last. The paper's tables are of forward models."""
+        direction = self.direction or (None if self.table is None else "forward")
+        recipe = Recipe(
+            preset(self.preset),
+            PRETRAIN_PRESETS[self.preset],
+            FINETUNE_PRESETS[self.preset],
+            CLASSIFIER_PRESETS[self.preset],
+        ).shared(direction=direction, seed=seed)
+        return apply_settings(recipe, (*row.settings, *self.settings))
+
+    def runs(self) -> tuple[Run, ...]:
+        """List the runs, a seed after the other within a row and a budget."""
+        default = tuple(range(N_SPLITS)) if self.labels else (self.recipe().train_classifier.seed,)
+        rows = TABLES[self.table] if self.table else (AS_IT_IS,)
+        rows = tuple(row for row in rows if row.name in self.rows or not self.rows)
+        return tuple(
+            Run(seed, n, row)
+            for row in rows
+            for n in self.labels or (ALL,)
+            for seed in self.seeds or default
+        )
+
+
+@dataclass(frozen=True)
+class Run:
+    """One classifier that is trained and evaluated."""
+
+    seed: int
+    n_labels: int | None = ALL
+    row: Row = AS_IT_IS
+
+    def __str__(self) -> str:
+        labels = "all labels" if self.n_labels is ALL else f"{self.n_labels:,} labels"
+        return ", ".join([*([self.row.name] if self.row.name else []), labels, f"seed {self.seed}"])
+
+
+@dataclass(frozen=True)
+class Training:
+    """One training of one stage."""
+
+    stage: str
+    """pretrain_lm, finetune_lm, carry_over (into the corpus's vocabulary, without learning) or train_classifier."""
+    folder: str
+    """Below that of the experiment."""
+    config: StageConfig
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A run and its trainings."""
+
+    run: Run
+    folder: str
+    """Where its answers and its report lie."""
+    lm: Training | None
+    """None where the language model that is given has learnt from these texts already."""
+    classifier: Training
+
+
+def plan(experiment: Experiment, *, knows_texts: bool = False) -> tuple[Planned, ...]:
+    """Lay an experiment out; `knows_texts` says that the language model given has learnt from its texts."""
+    runs = experiment.runs()
+    is_single = len(runs) == 1 and not experiment.labels and not experiment.table
+    found: dict[tuple[str, StageConfig], Training] = {}
+
+    def shared(row: Row, seed: int, home: str) -> Training | None:
+        training = _language_model(experiment, row, seed, home)
+        if knows_texts and training.stage != "pretrain_lm":
+            return None
+        return found.setdefault((training.stage, training.config), training)
+
+    planned = []
+    for run in runs:
+        # Budgets compare labels, so one language model serves them all.
+        lm_seed = runs[0].seed if experiment.labels else run.seed
+        home = "" if is_single or experiment.labels else f"seed{run.seed}"
+        shared(AS_IT_IS, lm_seed, home)  # first: a row with the same settings takes it
+        folder = "" if is_single else _folder(run, has_budgets=bool(experiment.labels))
+        config = experiment.recipe(run.row, seed=run.seed).train_classifier
+        classifier = Training(
+            "train_classifier", _join(folder, CLASSIFIER), replace(config, n_labels=run.n_labels or config.n_labels)
+        )  # fmt: skip
+        lm = shared(run.row, lm_seed, home)
+        planned.append(Planned(run, folder, lm, classifier))
+    return tuple(planned)
+
+
+def trainings(planned: Iterable[Planned]) -> tuple[Training, ...]:
+    """List each training once, in the order in which they take place."""
+    return tuple(dict.fromkeys(t for p in planned for t in (p.lm, p.classifier) if t))
+
+
+def _language_model(experiment: Experiment, row: Row, seed: int, home: str) -> Training:
+    """Say by which training a row comes to its language model."""
+    recipe = experiment.recipe(row, seed=seed)
+    home = _join(home, row.folder)
+    if not (experiment.begins_from and row.is_pretrained):
+        return Training("pretrain_lm", _join(home, PRETRAINED), recipe.pretrain_lm)
+    stage = "finetune_lm" if row.is_finetuned else "carry_over"
+    return Training(stage, _join(home, FINETUNED), recipe.finetune_lm)
+
+
+def _folder(run: Run, *, has_budgets: bool) -> str:
+    labels = f"labels-{'all' if run.n_labels is ALL else run.n_labels}" if has_budgets else ""
+    return _join(f"seed{run.seed}", run.row.folder, labels)
+
+
+def _join(*parts: str) -> str:
+    return "/".join(filter(None, parts))

@@ -1,0 +1,215 @@
+"""An experiment from raw text to results, in one folder: corpus, trainings, answers, and ours beside what is published.
+
+The same call again skips what is finished and goes on where it was interrupted, on any machine that the
+folder was copied to.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ulmfit import __version__
+from ulmfit.config import preset as text_preset
+from ulmfit.config import require
+from ulmfit.errors import Stopped, UserError
+from ulmfit.evaluation.documents import trial_of
+from ulmfit.evaluation.kept import baseline_answers
+from ulmfit.files import MANIFEST, atomic_file, write_json
+from ulmfit.inference.classifier import Classifier
+from ulmfit.models.catalogue import PRETRAINED
+from ulmfit.recipe import CORPUS, RECIPE, config_for, has_learnt
+from ulmfit.reproduction.answer import BASELINE_FOLDER, result_of
+from ulmfit.reproduction.estimate import Estimate, estimate
+from ulmfit.reproduction.labels_needed import BASELINES, Point, sentence
+from ulmfit.reproduction.plan import ALL, Experiment, Planned, Training, plan
+from ulmfit.reproduction.results import Result, summaries
+from ulmfit.reproduction.sheet import Results, write_results
+from ulmfit.stages.carry_over import carry_over
+from ulmfit.stages.direction import Session, Source, open_lm
+from ulmfit.stages.finetune_lm import finetune_lm
+from ulmfit.stages.pretrain_lm import pretrain_lm
+from ulmfit.stages.train_classifier import train_classifier
+from ulmfit.text.corpus import Corpus
+from ulmfit.text.holdout import with_label
+from ulmfit.text.locate import is_present
+from ulmfit.text.prepare import prepare
+from ulmfit.training.classifier_config import ClassifierConfig
+from ulmfit.training.config import FinetuneConfig, PretrainConfig
+from ulmfit.training.journal import Listener
+
+_STAGE = "reproduce"
+
+
+@dataclass(frozen=True, eq=False)
+class Bench:
+    """An experiment with its corpus and its language model at hand, and the runs that they make."""
+
+    experiment: Experiment
+    out: Path
+    corpus: Corpus
+    lm: Source | None
+    planned: tuple[Planned, ...]
+
+    @classmethod
+    def open(
+        cls, experiment: Experiment | str, out: str | Path, *, data_dir: str | Path | None = None
+    ) -> Bench:
+        """Prepare the corpus, and refuse what the experiment cannot be run with."""
+        asked = experiment if isinstance(experiment, Experiment) else Experiment(experiment)
+        out = Path(out)
+        if (out / MANIFEST).exists():
+            raise UserError(f"{out} is an artefact, and an experiment is a folder of several: choose another --out")  # fmt: skip
+        lm = open_lm(asked.begins_from) if asked.begins_from else None
+        corpus = _corpus(asked, out, lm, data_dir)
+        planned = plan(asked, knows_texts=lm is not None and has_learnt(lm, corpus))
+        _require_labels(asked, corpus, planned)
+        return cls(asked, out, corpus, lm, planned)
+
+    def estimate(self) -> Estimate:
+        """Measure what is left to do."""
+        split = self.experiment.answered
+        return estimate(self.planned, self.out, corpus=self.corpus, lm=self.lm, split=split)
+
+
+def reproduce(
+    experiment: Experiment | str,
+    out: str | Path,
+    *,
+    data_dir: str | Path | None = None,
+    progress: Listener | None = None,
+    restart: bool = False,
+    max_minutes: float | None = None,
+) -> Results:
+    """Run an experiment, or go on with it, and write its results into the folder `out`.
+
+    `max_minutes` stops at a checkpoint; the same call goes on from there. `restart` trains all anew.
+    """
+    require(max_minutes is None or max_minutes > 0, "max_minutes", max_minutes, "above 0")
+    session = Session(_STAGE, progress, restart=restart, max_minutes=max_minutes)
+    bench = Bench.open(experiment, out, data_dir=data_dir)
+    _write_recipe(bench)
+    for notice in bench.corpus.manifest.notices:
+        session.say(notice, "")
+    if progress and any(not _is_done(bench, each) for each in bench.planned):
+        session.say(str(bench.estimate()), "")
+    found = [_run(bench, each, session) for each in bench.planned]
+    results = _results(bench, found)
+    write_results(results, bench.out)
+    return results
+
+
+def _run(bench: Bench, planned: Planned, session: Session) -> Result:
+    """Train what a run needs, and evaluate it."""
+    if not _is_done(bench, planned):
+        session.say(f"{planned.run}: {planned.classifier.folder}", "")
+    lm, how = bench.lm, _how(session)
+    if planned.lm is not None:
+        lm = _language_model(bench, planned.lm, session)
+        how = _how(session)
+    assert lm is not None and isinstance(planned.classifier.config, ClassifierConfig)
+    out = bench.out / planned.classifier.folder
+    train_classifier(lm, bench.corpus, out, config=planned.classifier.config, **how)
+    left = session.minutes_left()
+    if left is not None and left <= 1e-3:
+        raise Stopped(f"stopped (--max-minutes) before {out} is evaluated; the same command goes on from there", reason="--max-minutes")  # fmt: skip
+    return result_of(planned, bench.out, corpus=bench.corpus, split=bench.experiment.answered)
+
+
+def _language_model(bench: Bench, training: Training, session: Session) -> Source:
+    """Bring a language model to the corpus by the stage that is planned."""
+    out, config, how = bench.out / training.folder, training.config, _how(session)
+    if isinstance(config, PretrainConfig):
+        return pretrain_lm(bench.corpus, out, config=config, **how)
+    assert bench.lm is not None and isinstance(config, FinetuneConfig)
+    if training.stage == "carry_over":
+        return carry_over(bench.lm, bench.corpus, out, direction=config.direction, restart=session.restart)  # fmt: skip
+    return finetune_lm(bench.lm, bench.corpus, out, config=config, **how)
+
+
+def _how(session: Session) -> dict[str, Any]:
+    return {
+        "progress": session.listener,
+        "restart": session.restart,
+        "max_minutes": session.minutes_left(),
+    }
+
+
+def _corpus(asked: Experiment, out: Path, lm: Source | None, data_dir: str | Path | None) -> Corpus:
+    """Prepare the corpus; where the data set or its tokenizer is not at hand, the one that is there will do."""
+    config = config_for(lm, asked.recipe().text, default=text_preset(asked.preset))
+    folder = out / CORPUS
+    there = Corpus.load(folder) if (folder / MANIFEST).is_file() else None
+    if there is not None and there.manifest.name != asked.data_set:
+        raise UserError(f"{folder} is of {there.manifest.name}, not of {asked.data_set}: choose another --out")  # fmt: skip
+    if there is not None and there.config == replace(config, sp_model=None):
+        if not is_present(asked.data_set, data_dir):
+            return there
+        try:
+            return prepare(asked.data_set, folder, data_dir=data_dir, config=config)
+        except ImportError:
+            return there
+    if data_dir is not None and not Path(data_dir).is_dir():
+        raise UserError(f"--data-dir {data_dir} is not a folder: name the one that holds {asked.data_set}, or create it to download into")  # fmt: skip
+    return prepare(asked.data_set, folder, data_dir=data_dir, config=config)
+
+
+def _require_labels(asked: Experiment, corpus: Corpus, planned: tuple[Planned, ...]) -> None:
+    """Refuse labels that a classifier cannot learn from, before a language model takes its time."""
+    n_labelled = len(with_label(corpus, corpus.rows("train")))
+    for n in asked.labels:
+        if n is not ALL and n > n_labelled:
+            raise UserError(
+                f"--labels {n:,} is more than the {n_labelled:,} labelled training documents of {asked.data_set}: "
+                "ask for fewer, or for all"
+            )
+    for config in (each.classifier.config for each in planned):
+        assert isinstance(config, ClassifierConfig)
+        config.rows(corpus)
+
+
+def _is_done(bench: Bench, planned: Planned) -> bool:
+    return (bench.out / planned.classifier.folder / MANIFEST).is_file()
+
+
+def _write_recipe(bench: Bench) -> None:
+    """Write down what was asked for, and the configs that it stands for."""
+    asked = bench.experiment
+    lm = asked.lm if asked.lm in PRETRAINED else Path(asked.lm).name  # a folder may be anywhere
+    content = {"ulmfit": __version__, "experiment": asdict(replace(asked, lm=lm)), **asdict(asked.recipe().portable())}  # fmt: skip
+    with atomic_file(bench.out / RECIPE) as part:
+        write_json(part, content)
+
+
+def _results(bench: Bench, found: list[Result]) -> Results:
+    """Sum the runs up, with label budgets beside what baselines reach with all labels."""
+    asked = bench.experiment
+    summed = summaries(found, bench.out, data_set=asked.data_set, table=asked.table)
+    wholes = _wholes(bench) if asked.labels and asked.table is None else {}
+    curve = [(s.n_given, s.accuracy.value) for s in summed]
+    sentences = [sentence(curve, name, whole) for name, whole in wholes.items()]
+    if asked.labels:
+        seed = bench.planned[0].run.seed
+        sentences.append(
+            f"All budgets share the language model of seed {seed}; each seed draws its own labels."
+        )
+    return Results(
+        asked.data_set, asked.preset, asked.table, tuple(found), summed, wholes, tuple(sentences)
+    )
+
+
+def _wholes(bench: Bench) -> dict[str, Point]:
+    """Let the baselines learn from all labels, and answer what the first run answered."""
+    first, corpus = bench.planned[0], bench.corpus
+    config = first.classifier.config
+    classifier = Classifier.load(bench.out / first.classifier.folder)
+    answered = trial_of(classifier, corpus, bench.experiment.answered).rows
+    assert isinstance(config, ClassifierConfig)
+    rows = replace(config, n_labels=None).rows(corpus)
+    given = np.setdiff1d(np.union1d(rows.train, rows.valid), answered)
+    keep = bench.out / BASELINE_FOLDER
+    every = baseline_answers(BASELINES, corpus, given=given, answered=answered, keep=keep)
+    return {b.name: (len(given), float(b.answers.is_right.mean())) for b in every}

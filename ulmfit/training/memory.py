@@ -1,0 +1,29 @@
+"""How much memory this process has needed so far, at its peak."""
+
+from __future__ import annotations
+
+import importlib
+import math
+import sys
+from pathlib import Path
+
+import torch
+
+
+def peak_mb() -> float:
+    """Return the peak in MB; not a number where the system does not tell, as on Windows."""
+    status = Path("/proc/self/status")
+    if status.exists():  # ru_maxrss of a child process begins with that of its parent
+        lines = (line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
+        return next((int(line.split()[1]) / 2**10 for line in lines), math.nan)
+    try:
+        resource = importlib.import_module("resource")
+    except ImportError:
+        return math.nan
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / (2**20 if sys.platform == "darwin" else 2**10)
+
+
+def peak_gpu_mb() -> float:
+    """Return the peak of torch's memory on the first GPU in MB; not a number without one."""
+    return torch.cuda.max_memory_allocated() / 2**20 if torch.cuda.is_available() else math.nan
