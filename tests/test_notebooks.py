@@ -69,7 +69,7 @@ def test_nothing_says_where_it_was_made(path: Path) -> None:
 
 
 def test_a_path_would_be_noticed() -> None:
-    for told in ("in /home/me/runs", "'/work/x'", json.dumps("C:\\Users\\me")):
+    for told in ("in /home/me/runs", "'/mnt/x'", json.dumps("C:\\Users\\me")):
         assert ABSOLUTE.search(told), told
     for fine in ("runs/00/tmp/x", "https://a.org/home/x", "a/usr/b", "</tmp>"):
         assert not ABSOLUTE.search(fine), fine

@@ -64,7 +64,6 @@ def prepare(
         config=config,
     )
     key = _key(opened, config)
-    sweep(Path(out))
     if (corpus := _existing(Path(out), key)) is not None:
         return corpus
     with atomic_folder(out, kind="corpus") as folder:
@@ -112,7 +111,8 @@ def _key(source: Source, config: TextConfig) -> str:
 
 
 def _existing(out: Path, key: str) -> Corpus | None:
-    """Return the corpus of this key at `out`, unless it is not there or damaged."""
+    """Return the corpus of this key at `out`, unless it is not there or damaged; clear away what killed writers left."""
+    sweep(out)
     try:
         corpus = Corpus.load(out)
     except UserError:
