@@ -52,8 +52,7 @@ def prepare(
     progress: Progress | None = None,
 ) -> Corpus:
     """Turn a source of texts into a corpus folder; one that is there already, from equal input, is kept."""
-    if n_workers < 0:
-        raise UserError(f"--workers is {n_workers}; allowed: 0 (this process) or more")
+    _require_workers(n_workers)
     opened = open_source(
         source,
         text=text,
@@ -99,6 +98,11 @@ def prepare(
         manifest.save(folder)
         (folder / "README.md").write_text(Corpus.load(folder).card(), encoding="utf-8")
     return Corpus.load(out)
+
+
+def _require_workers(n: int) -> None:
+    if n < 0:
+        raise UserError(f"--workers is {n}; allowed: 0 (this process) or more")
 
 
 def _key(source: Source, config: TextConfig) -> str:
