@@ -70,6 +70,7 @@ def taught_rows(classifier: Classifier, corpus: Corpus) -> Rows | None:
         corpus,
         share=config["valid_share"],
         seed=config["seed"],
+        max_valid=config.get("max_valid"),
         n_labels=config["n_labels"],
         protocol=config.get("protocol", "clean"),
     )

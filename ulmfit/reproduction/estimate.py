@@ -159,8 +159,21 @@ class _Gauge:
         if isinstance(config, ClassifierConfig):
             rows = config.rows(self.corpus)
         else:
-            rows = lm_rows(self.corpus, share=config.valid_share, seed=config.seed, transductive=config.protocol != "clean")  # fmt: skip
-        return _count(self.corpus, rows.train), _count(self.corpus, rows.valid)
+            rows = lm_rows(
+                self.corpus,
+                share=config.valid_share,
+                seed=config.seed,
+                max_valid=config.max_valid,
+                transductive=config.protocol != "clean",
+            )
+        learnt, measured = _count(self.corpus, rows.train), _count(self.corpus, rows.valid)
+        n_whole = (
+            -(-len(rows.train) // config.bs)
+            if isinstance(config, ClassifierConfig)
+            else -(-learnt // (config.bs * config.seq_len))
+        )
+        most = config.epoch_size().most(n_whole)
+        return learnt * (1 if most is None else most / max(1, n_whole)), measured
 
     def _directions(self, config: StageConfig) -> int:
         is_both = self.is_both if config.direction == "auto" else config.direction == "both"

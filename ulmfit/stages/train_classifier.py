@@ -76,7 +76,8 @@ def _one(
     with alone(), open_run(out, settings=settings, restart=session.restart) as run:
         if not run.is_finished:
             learn = classifier_learner(corpus, lm.parts, config=config)
-            session.say(learn.rows.notice, config.direction)
+            for notice in (learn.rows.notice, learn.dls.train.dataset.notice):
+                session.say(notice, config.direction)
             trained = train(
                 learn,
                 run,

@@ -22,6 +22,7 @@ from fastai.torch_core import default_device
 from ulmfit.errors import UserError
 from ulmfit.text.buckets import DocumentBatches
 from ulmfit.text.display import ROWS, classifier_batch_html, lm_batch_html
+from ulmfit.text.epochs import WHOLE, EpochSize
 from ulmfit.text.holdout import Rows
 from ulmfit.text.lm_stream import LMStream, Position
 
@@ -204,6 +205,7 @@ def lm_dataloaders(
     train: tuple[str, ...] = ("train", "unsup"),
     valid: tuple[str, ...] = ("valid",),
     rows: Rows | None = None,
+    size: EpochSize = WHOLE,
     rank: int = 0,
     world: int = 1,
     path: str | Path = ".",
@@ -211,8 +213,8 @@ def lm_dataloaders(
 ) -> DataLoaders:
     """Make the loaders of stages 1 and 2: each split group is one stream of all its documents.
 
-    `rows` names the documents of both one by one, instead of `train` and `valid`. Process `rank` of
-    `world` reads its own `bs` rows of a batch of bs * world.
+    `rows` names the documents of both one by one, instead of `train` and `valid`; `size` bounds an epoch
+    of training. Process `rank` of `world` reads its own `bs` rows of a batch of bs * world.
     """
     stream = partial(
         LMStream,
@@ -231,7 +233,7 @@ def lm_dataloaders(
         groups = [(rows.train, "training"), (rows.valid, "validation")]
     (learnt, name), (measured, other) = groups
     streams = (
-        stream(rows=learnt, shuffle=shuffle, jitter=jitter, split=name),
+        stream(rows=learnt, shuffle=shuffle, jitter=jitter, split=name, size=size),
         stream(rows=measured, shuffle=False, split=other),
     )
     loaders = [LMLoader(corpus, s) for s in streams]
@@ -249,12 +251,14 @@ def classifier_dataloaders(
     train: str = "train",
     valid: str = "valid",
     rows: Rows | None = None,
+    size: EpochSize = WHOLE,
     path: str | Path = ".",
     device: torch.device | str | None = None,
 ) -> DataLoaders:
     """Make the loaders of stage 3; `valid` may name any split that is to be predicted.
 
     `rows` takes their place: the documents to learn from and to measure on, whatever their splits.
+    `size` bounds an epoch of training.
     """
     documents = partial(
         DocumentBatches,
@@ -271,7 +275,8 @@ def classifier_dataloaders(
     for split, numbers, shuffle in ((train, chosen.train, True), (valid, chosen.valid, False)):
         if not len(numbers):
             raise UserError(f"the {split} split has no documents: give it some, or name another")
-        loaders.append(ClassifierLoader(corpus, documents(rows=numbers, shuffle=shuffle)))
+        own = documents(rows=numbers, shuffle=shuffle, size=size if shuffle else WHOLE)
+        loaders.append(ClassifierLoader(corpus, own))
     return DataLoaders(*loaders, path=path, device=device or default_device())
 
 

@@ -10,9 +10,11 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
+from ulmfit.text.epochs import WHOLE, EpochSize
 from ulmfit.text.lm_stream import is_backward
 
 # Documents are sorted by length within pools of this many batches, as in fastai: little padding
@@ -21,15 +23,21 @@ POOL_BATCHES = 50
 
 
 def training_batches(
-    lengths: np.ndarray, bs: int, *, max_tokens: int | None = None, seed: int = 0, epoch: int = 0
+    lengths: np.ndarray,
+    bs: int,
+    *,
+    max_tokens: int | None = None,
+    seed: int = 0,
+    epoch: int = 0,
+    again: int = 0,
 ) -> list[np.ndarray]:
     """Group shuffled documents of like length; the batch with the longest document comes first.
 
     A batch has at most `bs` documents and `max_tokens` tokens, padding included. Batch norm needs
     two rows, so two documents stay together however long they are, and a single one left over joins
-    the batch before it.
+    the batch before it. `again` counts the passes before this one in the same epoch.
     """
-    generator = np.random.default_rng([seed, epoch])
+    generator = np.random.default_rng([seed, epoch, again] if again else [seed, epoch])
     batches: list[np.ndarray] = []
     for pool in _pools(generator.permutation(len(lengths)), POOL_BATCHES * bs):
         cut = _cut(_longest_first(pool, lengths), lengths, bs, max_tokens, least=min(2, bs))
@@ -85,7 +93,8 @@ class DocumentBatches:
     """Read the documents `rows` of a corpus in padded batches.
 
     A document longer than `max_len` keeps the tokens that are read last: its end, or its beginning
-    when it is read backward. An empty document is read as one padding token.
+    when it is read backward. An empty document is read as one padding token. Where `size` says so, an
+    epoch of shuffled documents reads them several times, or a random part of them.
     """
 
     def __init__(
@@ -101,10 +110,12 @@ class DocumentBatches:
         seed: int = 0,
         shuffle: bool = True,
         pad_id: int = 1,
+        size: EpochSize = WHOLE,
     ) -> None:
         self.ids, self.pad_id = np.asarray(ids), pad_id
         self.bs, self.max_tokens = bs, max_tokens
         self.seed, self.shuffle, self.backward = seed, shuffle, is_backward(direction)
+        self.size = size
         self.rows = np.asarray(rows, np.int64)
         starts, stops = offsets[self.rows], offsets[self.rows + 1]
         self.lengths = np.minimum(
@@ -119,18 +130,34 @@ class DocumentBatches:
         other.shuffle, other._plan = shuffle, None
         return other
 
+    @property
+    def notice(self) -> str | None:
+        """Say what an epoch is, where it is not one pass."""
+        if not self.shuffle:
+            return None
+        n_whole = len(training_batches(self.lengths, self.bs, max_tokens=self.max_tokens))
+        return None if self.size.most(n_whole) is None else self.size.notice(n_whole)
+
     def plan(self, epoch: int) -> list[np.ndarray]:
         """Say which documents, as places in `rows`, form each batch of this epoch."""
         if self._plan is None or self._plan[0] != epoch:
             batches = (
-                training_batches(
-                    self.lengths, self.bs, max_tokens=self.max_tokens, seed=self.seed, epoch=epoch
-                )
+                self._shuffled(epoch)
                 if self.shuffle
                 else evaluation_batches(self.lengths, self.bs, max_tokens=self.max_tokens)
             )
             self._plan = epoch, batches
         return self._plan[1]
+
+    def _shuffled(self, epoch: int) -> list[np.ndarray]:
+        one_pass = partial(
+            training_batches, self.lengths, self.bs, max_tokens=self.max_tokens, seed=self.seed
+        )
+        batches = one_pass(epoch=epoch)
+        n_whole = len(batches)
+        for again in range(1, self.size.passes(n_whole)):
+            batches += one_pass(epoch=epoch, again=again)
+        return batches[: self.size.most(n_whole)]
 
     def n_batches(self, epoch: int) -> int:
         """Count the batches of this epoch."""

@@ -31,10 +31,17 @@ class Rows:
     """What is held out, in a few words."""
 
 
-def lm_rows(corpus: Corpus, *, share: float, seed: int, transductive: bool = False) -> Rows:
+def lm_rows(
+    corpus: Corpus,
+    *,
+    share: float,
+    seed: int,
+    max_valid: int | None = None,
+    transductive: bool = False,
+) -> Rows:
     """Learn from train and unsup, measure on valid; without a valid split, on a random share of the documents.
 
-    `transductive` adds the text of the test split to what is learnt from; its labels are never read.
+    Of that share at most `max_valid` are held out. `transductive` adds the text of the test split to what is learnt from; its labels are never read.
     """
     require(0 < share < 1, "valid_share", share, "above 0 and below 1")
     splits = ("train", "unsup", "test") if transductive else ("train", "unsup")
@@ -47,18 +54,24 @@ def lm_rows(corpus: Corpus, *, share: float, seed: int, transductive: bool = Fal
         )
     if len(valid):
         return Rows(rows, valid, f"measured on the valid split ({_documents(len(valid))})")
-    n_held_out = min(max(1, round(share * len(rows))), len(rows) - 1)
+    n_held_out = min(_n_held_out(rows, share, max_valid), len(rows) - 1)
     drawn = np.random.default_rng([seed, _DRAW]).permutation(len(rows))
-    notice = f"{100 * share:.3g}% of the documents ({n_held_out:,}) are held out to measure on"
+    notice = f"{100 * n_held_out / len(rows):.3g}% of the documents ({n_held_out:,}) are held out to measure on"
     return Rows(np.sort(rows[drawn[n_held_out:]]), np.sort(rows[drawn[:n_held_out]]), notice)
 
 
 def labelled_rows(
-    corpus: Corpus, *, share: float, seed: int, n_labels: int | None = None, protocol: str = "clean"
+    corpus: Corpus,
+    *,
+    share: float,
+    seed: int,
+    max_valid: int | None = None,
+    n_labels: int | None = None,
+    protocol: str = "clean",
 ) -> Rows:
     """Learn from labelled train documents, measure on labelled valid ones; without any, on a share of each label.
 
-    With `n_labels`, of the documents to learn from only so many are taken, evenly by label, and those
+    Of that share at most `max_valid` are held out. With `n_labels`, of the documents to learn from only so many are taken, evenly by label, and those
     held out to measure on are among them: a budget of labels pays for both. The protocol `as_published`
     learns from train and valid documents, and measures on the test split.
     """
@@ -75,10 +88,12 @@ def labelled_rows(
         rows = _take(_strata(corpus, rows), generator, n_labels)
     groups = _strata(corpus, rows)
     if not len(valid):
-        n_held_out = max(1, round(share * len(rows)))
-        valid = _take(groups, generator, n_held_out, leave=1)
+        valid = _take(groups, generator, _n_held_out(rows, share, max_valid), leave=1)
+        notice = (
+            f"{100 * len(valid) / max(1, len(rows)):.3g}% of the labelled documents ({len(valid):,}) "
+            "are held out to measure on"
+        )
         rows = np.setdiff1d(rows, valid)
-        notice = f"{100 * share:.3g}% of the labelled documents ({len(valid):,}) are held out to measure on"
     elif protocol == "as_published":
         notice = (
             f"measured on the test split ({_documents(len(valid))}), as published: "
@@ -88,6 +103,11 @@ def labelled_rows(
         notice = f"measured on the valid split ({_documents(len(valid))})"
     _require_labels(corpus, rows, valid)
     return Rows(rows, valid, notice)
+
+
+def _n_held_out(rows: np.ndarray, share: float, most: int | None) -> int:
+    wanted = max(1, round(share * len(rows)))
+    return wanted if most is None else min(wanted, most)
 
 
 def _published_valid(corpus: Corpus) -> np.ndarray:

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ulmfit.errors import UserError
+from ulmfit.text.epochs import WHOLE, EpochSize
 
 # Tokens gathered at once and handed out batch by batch: numpy's cost per call is paid once for
 # 14 batches of 64 x 72.
@@ -50,8 +51,8 @@ class LMStream:
 
     Row r of a batch goes on where row r of the batch before ended; all but the last column are
     inputs, all but the first are labels. With `world` processes each reads its own `bs` of the
-    bs * world mini-streams. A corpus too small for `bs` rows of `seq_len` gets fewer rows, and
-    `notice` says so.
+    bs * world mini-streams. A corpus too small for `bs` rows of `seq_len` gets fewer rows; where
+    `size` says so, an epoch reads the documents several times, or a random part. `notice` tells.
     """
 
     def __init__(
@@ -69,6 +70,7 @@ class LMStream:
         rank: int = 0,
         world: int = 1,
         split: str = "training",
+        size: EpochSize = WHOLE,
     ) -> None:
         self.ids = np.asarray(ids)  # a plain view: indexing np.memmap itself is slower
         rows = np.asarray(rows, np.int64)
@@ -82,16 +84,23 @@ class LMStream:
                 f"{world + 1}{f' in {world} processes' if world > 1 else ''}: give it more text"
             )
         self.bs = max(1, min(bs, self.n_tokens // (seq_len * world)))
-        self.notice = None
+        notices = []
         if self.bs < bs:
-            self.notice = (
+            notices.append(
                 f"the {split} split has only {self.n_tokens} tokens: "
                 f"batch size {self.bs * world} instead of {bs * world}"
             )
         self.seq_len, self.backward = seq_len, is_backward(direction)
         self.seed, self.shuffle, self.jitter = seed, shuffle, jitter
         # One token is kept back: the label of the last one that is read.
-        self.row_length = (self.n_tokens - 1) // (self.bs * world)
+        n_whole = -(-((self.n_tokens - 1) // (self.bs * world)) // seq_len)
+        self._passes, self._most = 1, size.most(n_whole)
+        if self._most is not None:
+            notices.append(size.notice(n_whole))
+            wanted = self.bs * world * ((self._most - 1) * seq_len + 1) + 1
+            self._passes = max(1, -(-wanted // self.n_tokens))
+        self.notice = "; ".join(notices) or None
+        self.row_length = (self.n_tokens * self._passes - 1) // (self.bs * world)
         self._row_starts = (rank * self.bs + np.arange(self.bs, dtype=np.int64)) * self.row_length
 
     def reshuffled(self, shuffle: bool) -> LMStream:
@@ -101,23 +110,28 @@ class LMStream:
         return other
 
     def order(self, epoch: int) -> np.ndarray:
-        """Give the order of the non-empty documents in this epoch."""
+        """Give the order of the non-empty documents in this epoch, one pass after the other."""
         n_documents = len(self._starts)
         if not self.shuffle:
-            return np.arange(n_documents)
-        return np.random.default_rng([self.seed, epoch]).permutation(n_documents)
+            return np.tile(np.arange(n_documents), self._passes)
+        generator = np.random.default_rng([self.seed, epoch])
+        return np.concatenate([generator.permutation(n_documents) for _ in range(self._passes)])
 
     def cuts(self, epoch: int) -> np.ndarray:
         """Give the columns at which batches begin, and the end of the last one."""
         if not self.jitter:
-            return np.append(np.arange(0, self.row_length, self.seq_len), self.row_length)
-        return _jittered_cuts(
-            self.row_length, self.seq_len, np.random.default_rng([self.seed, epoch, 1])
-        )
+            cuts = np.append(np.arange(0, self.row_length, self.seq_len), self.row_length)
+        else:
+            generator = np.random.default_rng([self.seed, epoch, 1])
+            cuts = _jittered_cuts(self.row_length, self.seq_len, generator)
+        return cuts if self._most is None else cuts[: self._most + 1]
 
     def n_batches(self, epoch: int) -> int:
         """Count the batches of this epoch; only jitter makes it differ between epochs."""
-        return len(self.cuts(epoch)) - 1 if self.jitter else -(-self.row_length // self.seq_len)
+        if self.jitter:
+            return len(self.cuts(epoch)) - 1
+        n_batches = -(-self.row_length // self.seq_len)
+        return n_batches if self._most is None else min(n_batches, self._most)
 
     def batches(self, epoch: int, first: int = 0) -> Iterator[np.ndarray]:
         """Yield int64 arrays (bs, columns + 1) from batch `first` on; neighbours share memory."""

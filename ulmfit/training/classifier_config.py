@@ -109,6 +109,7 @@ class ClassifierConfig(StageConfig):
             corpus,
             share=self.valid_share,
             seed=self.seed,
+            max_valid=self.max_valid,
             n_labels=self.n_labels,
             protocol=self.protocol,
         )

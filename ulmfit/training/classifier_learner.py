@@ -109,7 +109,12 @@ def classifier_learner(
     if not config.from_scratch:
         model.load_encoder(lm.weights)
     dls = classifier_dataloaders(
-        corpus, rows=rows, bs=config.bs, direction=config.direction, seed=config.seed
+        corpus,
+        rows=rows,
+        size=config.epoch_size(),
+        bs=config.bs,
+        direction=config.direction,
+        seed=config.seed,
     )
     metric = partial(SumMetric, empty=DocumentSums())
     names = [] if labels.kind == "number" else ["accuracy"]

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 
 from ulmfit.config import require
 from ulmfit.models.arch import DROPOUTS, ArchConfig
+from ulmfit.text.epochs import EpochSize
 from ulmfit.training.schedules import (
     SCHEDULES,
     SHAPES,
@@ -83,6 +84,12 @@ class StageConfig:
     """clean (test documents are never read), transductive (their text is learnt from, as in the paper) or as_published (their labels choose the classifier as well, as in fastai's notebooks: no clean test result)."""
     valid_share: float = 0.1
     """Share of the documents held out to measure on, where the corpus has no valid split (imdb_scripts/create_toks.py)."""
+    max_valid: int | None = None
+    """Documents held out at most, however many their share would be; None for no limit."""
+    min_batches: int | None = None
+    """Batches of an epoch at least: texts too few for them are read again and again; None reads each once."""
+    max_batches: int | None = None
+    """Batches of an epoch at most: of more text each epoch reads another random part; None reads everything."""
     seed: int = 0
     """Seed of weights, batches, dropout and of the documents held out."""
 
@@ -108,6 +115,11 @@ class StageConfig:
         require(0 < self.valid_share < 1, "valid_share", self.valid_share, "above 0 and below 1")
         require(self.clip is None or self.clip > 0, "clip", self.clip, "above 0")
         require(self.patience is None or self.patience >= 0, "patience", self.patience, "0 or more")
+        for name in ("max_valid", "min_batches", "max_batches"):
+            value = getattr(self, name)
+            require(value is None or value >= 1, name, value, "1 or more")
+        least, most = self.min_batches or 1, self.max_batches
+        require(most is None or least <= most, "max_batches", most, f"{least} or more, min_batches")
         self._check_rates()
 
     def _check_rates(self) -> None:
@@ -143,6 +155,10 @@ class StageConfig:
         """Complete what is given of the curve's shape with the schedule's own."""
         given = {n: getattr(self, n) for n in ("rise", "div", "div_final", "moms")}
         return replace(SHAPES[self.curve()], **{n: v for n, v in given.items() if v is not None})
+
+    def epoch_size(self) -> EpochSize:
+        """Say how many batches an epoch has."""
+        return EpochSize(self.min_batches, self.max_batches)
 
     def plan(self) -> Plan:
         """Gather what a schedule needs."""

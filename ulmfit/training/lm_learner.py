@@ -136,11 +136,13 @@ def lm_learner(corpus: Corpus, start: Start, *, config: LMConfig) -> LMLearner:
         corpus,
         share=config.valid_share,
         seed=config.seed,
+        max_valid=config.max_valid,
         transductive=config.protocol != "clean",
     )
     dls = lm_dataloaders(
         corpus,
         rows=rows,
+        size=config.epoch_size(),
         bs=world().share(config.bs),
         seq_len=config.seq_len,
         direction=config.direction,
