@@ -79,6 +79,7 @@ class StageProgress:
         self._line = _LiveLine(stream)
         self._shown_at = -math.inf
         self._notices: set[str] = set()
+        self._live: dict[str, str] = {}  # by direction: two may train side by side
 
     def __call__(self, progress: TrainingProgress) -> None:
         """Show what has happened."""
@@ -86,12 +87,14 @@ class StageProgress:
             self._notices.add(progress.notice)
             self._line.say(progress.notice)
         if progress.epoch_row:
+            self._live.pop(progress.direction, None)
             self._line.say(f"{_title(progress)}, {_epoch(progress.epoch_row)}")
         elif self._line.is_terminal and not progress.notice:
             now = time.monotonic()
+            self._live[progress.direction] = f"{_title(progress)} {_batches(progress)}"
             if now - self._shown_at >= _SECONDS_PER_FRAME:
                 self._shown_at = now
-                self._line.draw(f"{_title(progress)} {_batches(progress)}")
+                self._line.draw(" | ".join(self._live.values()))
 
     def close(self) -> None:
         """Wipe the live line."""

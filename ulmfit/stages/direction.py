@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field, replace
 from io import BytesIO
 from pathlib import Path
 
 from ulmfit.errors import UserError
+from ulmfit.files import MANIFEST
 from ulmfit.history import STEPS, TrainingProgress, plot_history, steps_csv
 from ulmfit.inference.language_model import LanguageModel
 from ulmfit.inference.pair import LanguageModelPair
@@ -20,11 +21,13 @@ from ulmfit.models.pair import LanguageModelPairParts, save_language_model_pair
 from ulmfit.models.pretrained import open_language_model
 from ulmfit.text.corpus import Corpus
 from ulmfit.training.alone import alone
+from ulmfit.training.config import StageConfig
 from ulmfit.training.distributed import joined, wait, world
 from ulmfit.training.fit import Trained, train
 from ulmfit.training.journal import Listener
 from ulmfit.training.lm_learner import LMConfig, LMLearner, lm_learner, start
 from ulmfit.training.run import open_run
+from ulmfit.training.side_by_side import Job, is_worth_it, train_side_by_side
 
 
 @dataclass(frozen=True)
@@ -42,6 +45,10 @@ class Session:
         if self.max_minutes is None:
             return None
         return max(1e-3, self.max_minutes - (time.monotonic() - self.began_at) / 60)
+
+    def going_on(self) -> Session:
+        """Give the session of a part: what the whole had to forget is forgotten already."""
+        return replace(self, restart=False)
 
     def say(self, notice: str | None, direction: str) -> None:
         """Pass a notice on to the listener."""
@@ -131,30 +138,60 @@ def train_direction(
 
 
 def both(
-    train: Callable[[str, Path], LanguageModel],
+    train: Callable[[str, Path, Session], LanguageModel],
     out: str | Path,
     *,
     corpus: Corpus,
-    parent: str,
+    lm: LanguageModelPair | None,
     config: LMConfig,
     session: Session,
 ) -> LanguageModelPair:
-    """Train one direction after the other, and put them into one folder."""
+    """Train both directions, and put them into one folder."""
     settings = {
         "stage": session.stage,
         "corpus": corpus.fingerprint,
-        "parent": parent,
+        "parent": lm.fingerprint if lm else "",
         "config": asdict(config),
     }
     with joined(), open_run(out, settings=settings, restart=session.restart) as run:
         if not run.is_finished:
             folders = {name: run.folder / name for name in ("forward", "backward")}
+            beforehand(folders, corpus, lm=lm, config=config, session=session)
             for direction, folder in folders.items():
-                train(direction, folder)
+                train(direction, folder, session.going_on())
             if world().is_first:
                 save_language_model_pair(out, **folders, settings=settings)
             wait()
     return LanguageModelPair.load(out)
+
+
+def beforehand(
+    folders: Mapping[str, Path],
+    corpus: Corpus,
+    *,
+    lm: LanguageModelPair | None,
+    config: StageConfig,
+    session: Session,
+) -> None:
+    """Train directions side by side where that is faster; whoever trains them next finds them finished.
+
+    Without a listener fastai draws its own progress, which another process could not.
+    """
+    is_begun = any((folder / MANIFEST).is_file() for folder in folders.values())
+    if session.listener is None or is_begun or not is_worth_it(corpus):
+        return
+    jobs = [
+        Job.of(
+            session.stage,
+            lm.folder if lm else None,
+            corpus,
+            folder,
+            config=replace(config, direction=name),
+            max_minutes=session.minutes_left(),
+        )
+        for name, folder in folders.items()
+    ]
+    train_side_by_side(jobs, session.listener)
 
 
 def _write(out: Path, learn: LMLearner, trained: Trained, provenance: Provenance) -> None:

@@ -43,13 +43,11 @@ def finetune_lm(
     corpus = corpus if isinstance(corpus, Corpus) else Corpus.load(corpus)
     direction = resolve_direction(lm, config.direction)
 
-    def train(direction: str, folder: Path) -> LanguageModel:
+    def train(direction: str, folder: Path, session: Session) -> LanguageModel:
         source = getattr(lm, direction) if isinstance(lm, LanguageModelPair) else lm
         own = replace(config, direction=direction)
         return train_direction(corpus, source.parts, folder, config=own, session=session)
 
     if direction == "both" and isinstance(lm, LanguageModelPair):
-        return both(
-            train, out, corpus=corpus, parent=lm.fingerprint, config=config, session=session
-        )
-    return train(direction, Path(out))
+        return both(train, out, corpus=corpus, lm=lm, config=config, session=session)
+    return train(direction, Path(out), session)

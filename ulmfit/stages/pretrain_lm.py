@@ -31,10 +31,10 @@ def pretrain_lm(
     session = Session("pretrain_lm", progress, restart=restart, max_minutes=max_minutes)
     corpus = corpus if isinstance(corpus, Corpus) else Corpus.load(corpus)
 
-    def train(direction: str, folder: Path) -> LanguageModel:
+    def train(direction: str, folder: Path, session: Session) -> LanguageModel:
         own = replace(config, direction=direction)
         return train_direction(corpus, None, folder, config=own, session=session)
 
     if config.direction == "both":
-        return both(train, out, corpus=corpus, parent="", config=config, session=session)
-    return train(config.direction, Path(out))
+        return both(train, out, corpus=corpus, lm=None, config=config, session=session)
+    return train(config.direction, Path(out), session)

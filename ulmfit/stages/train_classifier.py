@@ -20,7 +20,14 @@ from ulmfit.models.classifier_artefact import join_classifiers, save_classifier
 from ulmfit.models.label_set import LabelSet
 from ulmfit.models.manifest import Provenance
 from ulmfit.models.parts import TextPipeline
-from ulmfit.stages.direction import Session, Source, history_files, open_lm, resolve_direction
+from ulmfit.stages.direction import (
+    Session,
+    Source,
+    beforehand,
+    history_files,
+    open_lm,
+    resolve_direction,
+)
 from ulmfit.text.corpus import Corpus
 from ulmfit.text.holdout import Rows
 from ulmfit.training.alone import alone
@@ -97,17 +104,19 @@ def _both(
     config: ClassifierConfig,
     session: Session,
 ) -> Classifier:
-    """Train one direction after the other, and join them to one classifier."""
+    """Train both directions, and join them to one classifier."""
     settings = _settings(corpus, pair.fingerprint, config)
     with open_run(out, settings=settings, restart=session.restart) as run:
         if not run.is_finished:
+            folders = {lm.direction: run.folder / lm.direction for lm in pair}
+            beforehand(folders, corpus, lm=pair, config=config, session=session)
             forward, backward = (
                 _one(
                     lm,
                     corpus,
-                    run.folder / lm.direction,
+                    folders[lm.direction],
                     config=replace(config, direction=lm.direction),
-                    session=session,
+                    session=session.going_on(),
                 )
                 for lm in pair
             )
