@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,6 +24,7 @@ from ulmfit.training.classifier_config import ClassifierConfig
 from ulmfit.training.config import FinetuneConfig, PretrainConfig, StageConfig
 from ulmfit.training.memory import peak_gpu_mb, peak_mb
 from ulmfit.training.pace import Pace, classifier_pace, lm_pace
+from ulmfit.training.side_by_side import as_a_worker, is_worth_it
 
 STAGES = ("pretrain_lm", "finetune_lm", "carry_over", "train_classifier")
 
@@ -132,8 +134,8 @@ class _Gauge:
             seconds += phase.epochs * (
                 learnt * pace.learning(phase, n_groups) + measured * pace.reading
             )
-        both = self._directions(config)
-        return both * tokens, both * seconds
+        n_directions = self._directions(config)
+        return n_directions * tokens, seconds * (1 if self._is_parallel(config) else n_directions)
 
     def answers(self, training: Training, split: str) -> float:
         """Give the seconds that a classifier takes to answer."""
@@ -148,7 +150,14 @@ class _Gauge:
             self._paces[kind] = self._measured(config)
         return self._paces[kind]
 
+    def _is_parallel(self, config: StageConfig) -> bool:
+        return self._directions(config) == 2 and is_worth_it(self.corpus)
+
     def _measured(self, config: StageConfig) -> Pace:
+        with as_a_worker() if self._is_parallel(config) else nullcontext():
+            return self._pace_of(config)
+
+    def _pace_of(self, config: StageConfig) -> Pace:
         if isinstance(config, ClassifierConfig):
             return classifier_pace(self.corpus, config, arch=self.arch)
         assert isinstance(config, (PretrainConfig, FinetuneConfig))

@@ -204,12 +204,13 @@ def _write(out: Path, learn: LMLearner, trained: Trained, provenance: Provenance
         text=TextPipeline.of(learn.corpus),
         provenance=provenance,
         history=[asdict(row) for row in trained.epochs],
-        files=history_files(trained, title=str(out)),
+        files=history_files(trained, provenance),
     )
 
 
-def history_files(trained: Trained, *, title: str) -> dict[str, bytes]:
+def history_files(trained: Trained, provenance: Provenance) -> dict[str, bytes]:
     """Draw what a training's folder shows of how it was learnt."""
+    title = f"{provenance.origin.split(', from')[0]}, {provenance.direction}"
     figure, picture = plot_history(trained.epochs, trained.steps, title=title), BytesIO()
     figure.savefig(picture, format="png", dpi=120)
     return {"history.png": picture.getvalue(), STEPS: steps_csv(trained.steps).encode()}

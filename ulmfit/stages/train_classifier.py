@@ -140,6 +140,7 @@ def _write(
         metrics["valid_accuracy"] = trained.best.accuracy
         temperature = _temperature(log_probabilities(logits[None], labels), truth, labels)
         labels = labels.tempered(temperature)
+    provenance = _provenance(run.settings, corpus, lm.fingerprint, config, metrics, learn.rows)
     save_classifier(
         run.out,
         {config.direction: learn.model.state_dict()},
@@ -147,9 +148,9 @@ def _write(
         vocab=corpus.vocab,
         text=TextPipeline.of(corpus),
         labels=labels,
-        provenance=_provenance(run.settings, corpus, lm.fingerprint, config, metrics, learn.rows),
+        provenance=provenance,
         history=[asdict(row) for row in trained.epochs],
-        files=history_files(trained, title=str(run.out)),
+        files=history_files(trained, provenance),
     )
 
 

@@ -11,8 +11,8 @@ import queue
 import subprocess
 import sys
 import threading
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -141,6 +141,17 @@ def _failure(message: dict[str, Any], reason: str) -> Exception | None:
 def _progress(content: dict[str, Any]) -> TrainingProgress:
     row: dict[str, Any] | None = content.pop("epoch_row")
     return TrainingProgress(**content, epoch_row=None if row is None else EpochRow(**row))
+
+
+@contextmanager
+def as_a_worker() -> Generator[None]:
+    """Take the threads that a worker would have, while the block runs."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(max(1, before // 2))
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 class _Worker:
