@@ -75,12 +75,13 @@ def _watch(orders: int) -> None:
     os.kill(os.getpid(), signal.SIGTERM)
 
 
+def run() -> None:
+    """Be the worker of the process that started this one."""
+    main(sys.stdin, _own_stdout())
+
+
 def _own_stdout() -> TextIO:
     """Take stdout for the reports; whatever a library prints goes to stderr."""
     reports = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     return reports
-
-
-if __name__ == "__main__":
-    main(sys.stdin, _own_stdout())

@@ -31,6 +31,8 @@ WORTH_A_PROCESS = (
     1 << 19
 )  # tokens of a corpus: with fewer, two starts of Python cost more than is won
 _PATIENCE = 600.0  # seconds in which a process that was told to stop has to write its checkpoint
+# The modules of this process, and not what happens to lie in the folder that it was started in.
+_PROGRAM = "import sys; sys.path[:] = {path!r}; from ulmfit.stages.worker import run; run()"
 _ERRORS = {kind.__name__: kind for kind in (UserError, Diverged)}
 
 
@@ -161,7 +163,7 @@ class _Worker:
         self._job, self._messages = job, messages
         self._is_asked = False
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "ulmfit.stages.worker"],
+            [sys.executable, "-c", _PROGRAM.format(path=sys.path)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -179,7 +181,10 @@ class _Worker:
         assert self._process.stdout is not None
         last: dict[str, Any] = {"end": "died"}
         for line in self._process.stdout:
-            message = json.loads(line)
+            try:
+                message = json.loads(line)
+            except ValueError:  # it was killed in the middle of a line
+                continue
             if "progress" in message:
                 self._messages.put(message)
             else:
