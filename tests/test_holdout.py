@@ -150,6 +150,26 @@ def test_a_budget_of_labels_pays_for_what_is_held_out(n, seed) -> None:
     assert len(rows.train) == n and rows.valid.tolist() == [60, 61, 62]
 
 
+@given(st.integers(4, 60), st.integers(0, 2**20), st.booleans())
+def test_a_language_model_of_a_budget_reads_its_documents(n, seed, has_valid) -> None:
+    corpus = labelled([i % 3 for i in range(60)], valid=[0, 1, 2] if has_valid else None)
+    read = lm_rows(corpus, share=0.2, seed=seed, n_labels=n)
+    learnt = labelled_rows(corpus, share=0.3, seed=seed, n_labels=n)
+    used = [{*rows.train.tolist(), *rows.valid.tolist()} for rows in (read, learnt)]
+    assert used[0] == used[1]
+    with pytest.raises(UserError, match="--n-labels is 61"):
+        lm_rows(corpus, share=0.2, seed=seed, n_labels=61)
+
+
+def test_a_limit_of_what_is_held_out() -> None:
+    texts, labels = corpus(train=1_000), labelled([i % 3 for i in range(900)])
+    for most, n in ((7, 7), (None, 100), (2_000, 100)):
+        assert len(lm_rows(texts, share=0.1, seed=0, max_valid=most).valid) == n
+        rows = labelled_rows(labels, share=1 / 9, seed=0, max_valid=most)
+        assert len(rows.valid) == n and len(rows.train) == 900 - n
+    assert "0.778% of the labelled documents (7)" in labelled_rows(labels, share=0.5, seed=0, max_valid=7).notice  # fmt: skip
+
+
 def test_what_no_classifier_can_learn_from_is_refused() -> None:
     for corpus, words in (
         (labelled([0, 0, 0, 0]), "two labels"),

@@ -310,6 +310,34 @@ def test_few_labels_are_drawn_ten_times() -> None:
     assert experiment(table=7, split="test").answered == "test"
 
 
+def test_without_unlabelled_text_each_budget_has_its_own_language_model() -> None:
+    planned = plan(experiment(labels=(12, 20), seeds=(0, 1), lm="here", unlabelled=False))
+    every = trainings(planned)
+    assert [t.stage for t in every] == ["finetune_lm", "train_classifier"] * 4
+    assert {(t.config.seed, t.config.n_labels) for t in every} == {(s, n) for s in (0, 1) for n in (12, 20)}  # type: ignore[attr-defined]  # fmt: skip
+    for p in planned:
+        assert p.lm and p.lm.folder == f"seed{p.run.seed}/labels-{p.run.n_labels}/2_finetune_lm"
+        assert p.lm.config.n_labels == p.classifier.config.n_labels == p.run.n_labels  # type: ignore[attr-defined]
+    for asked in ({"labels": (12,)}, {"lm": "here"}):
+        with pytest.raises(UserError, match=r"--no-unlabelled .* give --labels"):
+            experiment(unlabelled=False, **asked)
+    with pytest.raises(UserError, match="budgets as numbers"):
+        experiment(unlabelled=False, labels=(12, ALL), lm="here")
+
+
+@pytest.mark.usefixtures("without_pictures")
+def test_a_run_without_unlabelled_text(data_dir: Path, demo_corpus: Corpus, tmp_path: Path) -> None:
+    lm = write_tiny_lm(tmp_path / "lm", demo_corpus)
+    found = run(
+        tmp_path / "run", data_dir, labels=(12,), seeds=(0,), unlabelled=False, lm=str(lm.folder)
+    )
+    home = tmp_path / "run" / "seed0" / "labels-12"
+    tuned, made = (ulmfit.load(home / name) for name in ("2_finetune_lm", CLASSIFIER))
+    assert made.manifest.provenance.parent == tuned.parts.fingerprint
+    assert any("(1)" in note for note in tuned.manifest.provenance.notes)  # of twelve held out
+    assert "the texts of its own budget, and no others" in found.sentences[-1]
+
+
 # --- settings
 
 

@@ -32,7 +32,7 @@ OTHER = {
     "max_valid": ("7", 7), "min_batches": ("3", 3), "max_batches": ("9", 9),
     "seed": ("5", 5), "frozen_epochs": ("4", 4), "frozen_lr": ("0.3", 0.3), "input_p": ("0.31", 0.31),
     "output_p": ("0.32", 0.32), "hidden_p": ("0.33", 0.33), "embed_p": ("0.34", 0.34),
-    "weight_p": ("0.35", 0.35), "drop_mult": ("0.9", 0.9), "backbone": ("qrnn", "qrnn"),
+    "weight_p": ("0.35", 0.35), "drop_mult": ("0.9", 0.9), "n_labels": ("9", 9), "backbone": ("qrnn", "qrnn"),
     "emb_sz": ("48", 48), "n_hid": ("96", 96), "n_layers": ("5", 5),
 }  # fmt: skip
 SWITCHES = ("jitter", "decoupled_wd", "tie_weights", "out_bias")

@@ -45,6 +45,9 @@ class ReproduceFlags:
     """Seeds, one training each; by default the preset's, with --labels ten."""
     labels: tuple[str, ...] = ()
     """Label budgets, such as 100 500 all: stage 3 for each and for each seed, which draws its own documents; one language model."""
+    unlabelled: Switch = True
+    """With --labels, let one language model read all texts; --no-unlabelled lets one for each budget and seed read only the
+    documents whose labels it has."""
     table: int | None = None
     """Train the rows of this table of the paper, 4 to 7, and set them beside it."""
     rows: tuple[str, ...] = ()
@@ -82,6 +85,7 @@ class ReproduceFlags:
             direction=self.direction or None,
             seeds=self.seeds,
             labels=tuple(ALL if word == _ALL else int(word) for word in self.labels),
+            unlabelled=self.unlabelled,
             table=self.table,
             rows=self.rows,
             settings=self.set,

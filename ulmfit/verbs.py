@@ -186,7 +186,13 @@ def data(argv: Sequence[str]) -> None:
     folder = str(data_folder(flags.data_dir))
     if flags.json:
         return print_result({"data_dir": folder, "data_sets": rows, "language_models": models})
-    titled = [row | {"title": f"{row['origin']}, {row['direction']}"} for row in models]
+    titled = [
+        row
+        | {
+            "title": f"{row['origin']}, {'forward and backward' if row['direction'] == 'both' else row['direction']}"
+        }
+        for row in models
+    ]
     lines = [*_lines(rows), "language models:", *_lines(titled), f"data folder: {folder}"]
     print_result("\n".join(lines))
 

@@ -19,7 +19,6 @@ from ulmfit.models.arch import ArchConfig
 from ulmfit.reproduction.plan import Planned, Training, trainings
 from ulmfit.stages.direction import Source, resolve_direction
 from ulmfit.text.corpus import Corpus
-from ulmfit.text.holdout import lm_rows
 from ulmfit.training.classifier_config import ClassifierConfig
 from ulmfit.training.config import FinetuneConfig, PretrainConfig, StageConfig
 from ulmfit.training.memory import peak_gpu_mb, peak_mb
@@ -165,16 +164,7 @@ class _Gauge:
 
     def _rows(self, config: StageConfig) -> tuple[float, float]:
         """Count the tokens to learn from, and those to be measured on."""
-        if isinstance(config, ClassifierConfig):
-            rows = config.rows(self.corpus)
-        else:
-            rows = lm_rows(
-                self.corpus,
-                share=config.valid_share,
-                seed=config.seed,
-                max_valid=config.max_valid,
-                transductive=config.protocol != "clean",
-            )
+        rows = config.rows(self.corpus)
         learnt, measured = _count(self.corpus, rows.train), _count(self.corpus, rows.valid)
         n_whole = (
             -(-len(rows.train) // config.bs)

@@ -16,7 +16,7 @@ from ulmfit.recipe import CLASSIFIER, FINETUNED, PRETRAINED, Recipe, first_model
 from ulmfit.reproduction.settings import apply_settings, stage_of
 from ulmfit.reproduction.tables import AS_IT_IS, NEEDS_LM, TABLES, Row
 from ulmfit.text.datasets import DATASETS
-from ulmfit.training.config import StageConfig
+from ulmfit.training.config import FinetuneConfig, StageConfig
 from ulmfit.training.presets import CLASSIFIER_PRESETS, FINETUNE_PRESETS, PRETRAIN_PRESETS
 
 N_SPLITS = 10  # with few labels, figures of fewer splits mean little
@@ -37,6 +37,8 @@ class Experiment:
     """By default one, or `N_SPLITS` with label budgets."""
     labels: tuple[int | None, ...] = ()
     """Label budgets, `ALL` for all labels."""
+    unlabelled: bool = True
+    """Whether stage 2 reads all texts; else only those of a budget, and each run has a language model of its own."""
     table: int | None = None
     """A table of the paper whose rows are run."""
     rows: tuple[str, ...] = ()
@@ -71,6 +73,12 @@ class Experiment:
             require(n is ALL or n >= 2, "labels", n, "2 or more, or all")
         for seed in self.seeds:
             require(seed >= 0, "seeds", seed, "0 or more")
+        if not self.unlabelled and not (self.labels and self.begins_from):
+            raise UserError("--no-unlabelled lets stage 2 read only the texts of a budget: give --labels, and a pretrained language model with --lm")  # fmt: skip
+        if not self.unlabelled and ALL in self.labels:
+            raise UserError(
+                "--no-unlabelled needs budgets as numbers: write how many labels all are"
+            )
         if self.table in NEEDS_LM and not self.begins_from:
             raise UserError(
                 f"--table {self.table} is about a pretrained language model: give one with --lm"
@@ -155,24 +163,32 @@ def plan(experiment: Experiment, *, knows_texts: bool = False) -> tuple[Planned,
     is_single = len(runs) == 1 and not experiment.labels and not experiment.table
     found: dict[tuple[str, StageConfig], Training] = {}
 
-    def shared(row: Row, seed: int, home: str) -> Training | None:
+    def shared(row: Row, seed: int, home: str, n_labels: int | None = ALL) -> Training | None:
         training = _language_model(experiment, row, seed, home)
         if knows_texts and training.stage != "pretrain_lm":
             return None
+        if n_labels is not ALL and isinstance(training.config, FinetuneConfig):
+            training = replace(training, config=replace(training.config, n_labels=n_labels))
         return found.setdefault((training.stage, training.config), training)
 
     planned = []
     for run in runs:
-        # Budgets compare labels, so one language model serves them all.
-        lm_seed = runs[0].seed if experiment.labels else run.seed
-        home = "" if is_single or experiment.labels else f"seed{run.seed}"
-        shared(AS_IT_IS, lm_seed, home)  # first: a row with the same settings takes it
         folder = "" if is_single else _folder(run, has_budgets=bool(experiment.labels))
+        # Budgets compare labels, so one language model serves them all, unless it may read no more than they do.
+        is_shared = bool(experiment.labels) and experiment.unlabelled
+        lm_seed = runs[0].seed if is_shared else run.seed
+        home = "" if is_single or is_shared else f"seed{run.seed}"
+        if experiment.unlabelled:
+            shared(AS_IT_IS, lm_seed, home)  # first: a row with the same settings takes it
         config = experiment.recipe(run.row, seed=run.seed).train_classifier
         classifier = Training(
             "train_classifier", _join(folder, CLASSIFIER), replace(config, n_labels=run.n_labels or config.n_labels)
         )  # fmt: skip
-        lm = shared(run.row, lm_seed, home)
+        lm = (
+            shared(run.row, lm_seed, home)
+            if experiment.unlabelled
+            else shared(run.row, run.seed, folder, run.n_labels)
+        )
         planned.append(Planned(run, folder, lm, classifier))
     return tuple(planned)
 

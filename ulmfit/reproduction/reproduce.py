@@ -195,6 +195,8 @@ def _results(bench: Bench, found: list[Result]) -> Results:
         seed = bench.planned[0].run.seed
         sentences.append(
             f"All budgets share the language model of seed {seed}; each seed draws its own labels."
+            if asked.unlabelled
+            else "Each language model has read the texts of its own budget, and no others."
         )
     return Results(
         asked.data_set, asked.preset, asked.table, tuple(found), summed, wholes, tuple(sentences)

@@ -37,15 +37,21 @@ def lm_rows(
     share: float,
     seed: int,
     max_valid: int | None = None,
+    n_labels: int | None = None,
     transductive: bool = False,
 ) -> Rows:
     """Learn from train and unsup, measure on valid; without a valid split, on a random share of the documents.
 
-    Of that share at most `max_valid` are held out. `transductive` adds the text of the test split to what is learnt from; its labels are never read.
+    Of that share at most `max_valid` are held out. With `n_labels` nothing is read but the labelled documents that
+    `labelled_rows` draws with the same seed. `transductive` adds the text of the test split to what is learnt from; its labels are never read.
     """
     require(0 < share < 1, "valid_share", share, "above 0 and below 1")
     splits = ("train", "unsup", "test") if transductive else ("train", "unsup")
     rows, valid = _with_text(corpus, splits), _with_text(corpus, ("valid",))
+    if n_labels is not None:
+        labelled = with_label(corpus, corpus.rows("train"))
+        generator = np.random.default_rng([seed, _DRAW])
+        rows = np.intersect1d(rows, _budget(corpus, labelled, generator, n_labels))
     fewest = 1 if len(valid) else 2  # one to learn from, and one to hold out
     if len(rows) < fewest:
         raise UserError(
@@ -81,11 +87,7 @@ def labelled_rows(
         rows, valid = np.union1d(rows, valid), _published_valid(corpus)
     generator = np.random.default_rng([seed, _DRAW])
     if n_labels is not None:
-        if n_labels > len(rows):
-            raise UserError(
-                f"--n-labels is {n_labels:,} and the train split has {len(rows):,} labelled documents: ask for fewer"
-            )
-        rows = _take(_strata(corpus, rows), generator, n_labels)
+        rows = _budget(corpus, rows, generator, n_labels)
     groups = _strata(corpus, rows)
     if not len(valid):
         valid = _take(groups, generator, _n_held_out(rows, share, max_valid), leave=1)
@@ -103,6 +105,17 @@ def labelled_rows(
         notice = f"measured on the valid split ({_documents(len(valid))})"
     _require_labels(corpus, rows, valid)
     return Rows(rows, valid, notice)
+
+
+def _budget(
+    corpus: Corpus, rows: np.ndarray, generator: np.random.Generator, n_labels: int
+) -> np.ndarray:
+    """Draw so many labelled documents, evenly by label."""
+    if n_labels > len(rows):
+        raise UserError(
+            f"--n-labels is {n_labels:,} and the train split has {len(rows):,} labelled documents: ask for fewer"
+        )
+    return _take(_strata(corpus, rows), generator, n_labels)
 
 
 def _n_held_out(rows: np.ndarray, share: float, most: int | None) -> int:

@@ -7,10 +7,12 @@ is its help text and its source. Published sets of values are in presets.py.
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 from ulmfit.config import require
 from ulmfit.models.arch import DROPOUTS, ArchConfig
 from ulmfit.text.epochs import EpochSize
+from ulmfit.text.holdout import Rows, lm_rows
 from ulmfit.training.schedules import (
     SCHEDULES,
     SHAPES,
@@ -19,6 +21,9 @@ from ulmfit.training.schedules import (
     Plan,
     Shape,
 )
+
+if TYPE_CHECKING:
+    from ulmfit.text.corpus import Corpus
 
 DIRECTIONS = ("forward", "backward", "both")
 PRECISIONS = ("auto", "fp32", "bf16")
@@ -156,6 +161,20 @@ class StageConfig:
         given = {n: getattr(self, n) for n in ("rise", "div", "div_final", "moms")}
         return replace(SHAPES[self.curve()], **{n: v for n, v in given.items() if v is not None})
 
+    def rows(self, corpus: Corpus) -> Rows:
+        """Divide the documents of a corpus as these settings say."""
+        return self._lm_rows(corpus)
+
+    def _lm_rows(self, corpus: Corpus, n_labels: int | None = None) -> Rows:
+        return lm_rows(
+            corpus,
+            share=self.valid_share,
+            seed=self.seed,
+            max_valid=self.max_valid,
+            n_labels=n_labels,
+            transductive=self.protocol != "clean",
+        )
+
     def epoch_size(self) -> EpochSize:
         """Say how many batches an epoch has."""
         return EpochSize(self.min_batches, self.max_batches)
@@ -215,17 +234,24 @@ class FinetuneConfig(StageConfig):
     """Dropout of the recurrent weights."""
     drop_mult: float = 1.0
     """Factor of all five dropouts; smaller where there is more text."""
+    n_labels: int | None = None
+    """Read only so many labelled documents, those that stage 3 draws with the same seed; None for all texts."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         require(self.frozen_epochs >= 0, "frozen_epochs", self.frozen_epochs, "0 or more")
         require(self.frozen_lr > 0, "frozen_lr", self.frozen_lr, "above 0")
+        require(self.n_labels is None or self.n_labels >= 2, "n_labels", self.n_labels, "2 or more")
         self.regularised(ArchConfig())
 
     @staticmethod
     def directions() -> tuple[str, ...]:
         """List what `direction` may be."""
         return ("auto", *DIRECTIONS)
+
+    def rows(self, corpus: Corpus) -> Rows:
+        """Divide the documents of a corpus as these settings say."""
+        return self._lm_rows(corpus, self.n_labels)
 
     def regularised(self, arch: ArchConfig) -> ArchConfig:
         """Give the pretrained model's architecture the dropouts of this stage."""

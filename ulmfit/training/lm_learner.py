@@ -22,7 +22,6 @@ from ulmfit.models.language_model import LanguageModel as LanguageModelModule
 from ulmfit.models.transplant import TransplantReport, transplant
 from ulmfit.text.batches import lm_dataloaders
 from ulmfit.text.corpus import Corpus
-from ulmfit.text.holdout import lm_rows
 from ulmfit.training.callbacks import CarryState
 from ulmfit.training.config import FinetuneConfig, PretrainConfig
 from ulmfit.training.distributed import equalise, total, world
@@ -132,13 +131,7 @@ def lm_learner(corpus: Corpus, start: Start, *, config: LMConfig) -> LMLearner:
     if start.weights is not None:
         model.load_state_dict(start.weights)
     equalise(model)
-    rows = lm_rows(
-        corpus,
-        share=config.valid_share,
-        seed=config.seed,
-        max_valid=config.max_valid,
-        transductive=config.protocol != "clean",
-    )
+    rows = config.rows(corpus)
     dls = lm_dataloaders(
         corpus,
         rows=rows,
