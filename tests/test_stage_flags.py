@@ -29,7 +29,7 @@ OTHER = {
     "eps": ("1e-6", 1e-6), "wd": ("0.05", 0.05), "clip": ("0.7", 0.7), "label_smoothing": ("0.05", 0.05),
     "activation_reg": ("1.5", 1.5), "temporal_reg": ("0.5", 0.5), "patience": ("2", 2),
     "precision": ("fp32", "fp32"), "protocol": ("transductive", "transductive"), "valid_share": ("0.2", 0.2),
-    "max_valid": ("7", 7), "min_batches": ("3", 3), "max_batches": ("9", 9),
+    "max_valid": ("7", 7), "min_batches": ("3", 3), "max_batches": ("999", 999),
     "seed": ("5", 5), "frozen_epochs": ("4", 4), "frozen_lr": ("0.3", 0.3), "input_p": ("0.31", 0.31),
     "output_p": ("0.32", 0.32), "hidden_p": ("0.33", 0.33), "embed_p": ("0.34", 0.34),
     "weight_p": ("0.35", 0.35), "drop_mult": ("0.9", 0.9), "n_labels": ("9", 9), "backbone": ("qrnn", "qrnn"),

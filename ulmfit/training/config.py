@@ -124,7 +124,9 @@ class StageConfig:
             value = getattr(self, name)
             require(value is None or value >= 1, name, value, "1 or more")
         least, most = self.min_batches or 1, self.max_batches
-        require(most is None or least <= most, "max_batches", most, f"{least} or more, min_batches")
+        require(
+            most is None or least <= most, "max_batches", most, f"{least} (--min-batches) or more"
+        )
         self._check_rates()
 
     def _check_rates(self) -> None:
