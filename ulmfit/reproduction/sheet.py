@@ -150,7 +150,8 @@ def _times(runs: Sequence[Result]) -> Iterator[str]:
     language_models = {run.lm_folder: run.lm_seconds for run in runs}
     total = sum(run.classifier_seconds + run.answer_seconds for run in runs)
     yield ""
-    yield f"In all {duration(total + sum(language_models.values()))}; a language model that runs share is counted once."  # fmt: skip
+    added = " Directions are added up: trained at the same time, two take as long as one." if any(run.direction == "both" for run in runs) else ""  # fmt: skip
+    yield f"In all {duration(total + sum(language_models.values()))}; a language model that runs share is counted once.{added}"  # fmt: skip
 
 
 def _row(*cells: str) -> str:
