@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING
 from ulmfit.config import require
 from ulmfit.models.arch import DROPOUTS, ArchConfig
 from ulmfit.models.classifier_arch import ClassifierArch, PoolingConfig
-from ulmfit.text.holdout import Rows, labelled_rows
 from ulmfit.training.config import DIRECTIONS, StageConfig
 from ulmfit.training.schedules import CLASSIFIER_SCHEDULES, Phase
 
 if TYPE_CHECKING:
     from ulmfit.text.corpus import Corpus
+    from ulmfit.text.holdout import Rows
 
 
 @dataclass(frozen=True)
@@ -103,6 +103,8 @@ class ClassifierConfig(StageConfig):
 
     def rows(self, corpus: Corpus) -> Rows:
         """Divide the labelled documents of a corpus as these settings say."""
+        from ulmfit.text.holdout import labelled_rows
+
         return labelled_rows(
             corpus,
             share=self.valid_share,

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 from ulmfit.config import require
 from ulmfit.models.arch import DROPOUTS, ArchConfig
 from ulmfit.text.epochs import EpochSize
-from ulmfit.text.holdout import Rows, lm_rows
 from ulmfit.training.schedules import (
     SCHEDULES,
     SHAPES,
@@ -24,6 +23,7 @@ from ulmfit.training.schedules import (
 
 if TYPE_CHECKING:
     from ulmfit.text.corpus import Corpus
+    from ulmfit.text.holdout import Rows
 
 DIRECTIONS = ("forward", "backward", "both")
 PRECISIONS = ("auto", "fp32", "bf16")
@@ -168,6 +168,8 @@ class StageConfig:
         return self._lm_rows(corpus)
 
     def _lm_rows(self, corpus: Corpus, n_labels: int | None = None) -> Rows:
+        from ulmfit.text.holdout import lm_rows  # numpy: a config alone needs none
+
         return lm_rows(
             corpus,
             share=self.valid_share,
