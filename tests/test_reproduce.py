@@ -321,6 +321,8 @@ def test_without_unlabelled_text_each_budget_has_its_own_language_model() -> Non
     for asked in ({"labels": (12,)}, {"lm": "here"}):
         with pytest.raises(UserError, match=r"--no-unlabelled .* give --labels"):
             experiment(unlabelled=False, **asked)
+    with pytest.raises(UserError, match="here has read all of these texts"):
+        plan(experiment(labels=(12,), lm="here", unlabelled=False), knows_texts=True)
     with pytest.raises(UserError, match="budgets as numbers"):
         experiment(unlabelled=False, labels=(12, ALL), lm="here")
 

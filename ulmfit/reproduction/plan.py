@@ -159,6 +159,8 @@ class Planned:
 
 def plan(experiment: Experiment, *, knows_texts: bool = False) -> tuple[Planned, ...]:
     """Lay an experiment out; `knows_texts` says that the language model given has learnt from its texts."""
+    if knows_texts and not experiment.unlabelled:
+        raise UserError(f"--no-unlabelled, and {experiment.begins_from} has read all of these texts: give the language model that it began from")  # fmt: skip
     runs = experiment.runs()
     is_single = len(runs) == 1 and not experiment.labels and not experiment.table
     found: dict[tuple[str, StageConfig], Training] = {}

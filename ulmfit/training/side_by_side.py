@@ -86,8 +86,10 @@ def train_side_by_side(jobs: Sequence[Job], listener: Listener) -> None:
     """
     messages: queue.Queue[dict[str, Any]] = queue.Queue()
     with Interrupts() as interrupts:
-        workers = [_Worker(job, messages) for job in jobs]
+        workers: list[_Worker] = []
         try:
+            for job in jobs:
+                workers.append(_Worker(job, messages))
             _listen(workers, messages, listener, interrupts)
         finally:
             for worker in workers:
