@@ -69,3 +69,14 @@ def tiny_frame() -> pd.DataFrame:
     return pd.DataFrame(
         {"text": texts, "label": ["pos", "neg"] * 6, "split": ["train"] * 8 + ["test"] * 4}
     )
+
+
+@pytest.fixture(params=["native", "torch"])
+def compiled_or_not(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Run a test with the compiled functions and with torch's."""
+    from ulmfit.models import native
+
+    if request.param == "torch":
+        monkeypatch.setenv("ULMFIT_NATIVE", "off")
+    elif native.kernels() is None:
+        pytest.skip(native.state())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import json
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -137,3 +138,13 @@ def replaced(path: Path, content: bytes):
         yield path
     finally:
         path.write_bytes(before)
+
+
+def peak_mb(call: Callable[[], Any]) -> float:
+    """Measure the memory that Python's allocator gives out at most."""
+    tracemalloc.start()
+    try:
+        call()
+        return tracemalloc.get_traced_memory()[1] / 2**20
+    finally:
+        tracemalloc.stop()

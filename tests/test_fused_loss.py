@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn import functional as F
 
-from ulmfit.models import fused_loss, native, softmax
+from ulmfit.models import fused_loss, softmax
 from ulmfit.models.fused_loss import linear_cross_entropy
 from ulmfit.models.threads import one_thread
 
@@ -21,15 +21,6 @@ def calm() -> Generator[None, None, None]:
     """Tiny products on two threads of a busy machine mostly wait for each other."""
     with one_thread():
         yield
-
-
-@pytest.fixture(params=["native", "torch"])
-def path(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Run a test of bfloat16 with the compiled softmax and with torch's."""
-    if request.param == "torch":
-        monkeypatch.setenv("ULMFIT_NATIVE", "off")
-    elif native.kernels() is None:
-        pytest.skip(native.state())
 
 
 def make(n: int, v: int, e: int = 12, seed: int = 0) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -82,7 +73,7 @@ def test_equals_cross_entropy_of_the_logits(
         assert torch.allclose(a, b, atol=5e-5)
 
 
-@pytest.mark.usefixtures("path")
+@pytest.mark.usefixtures("compiled_or_not")
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
 @pytest.mark.parametrize("is_even", [True, False])
 def test_bfloat16_products_change_only_the_rounding(
@@ -107,7 +98,7 @@ def test_bfloat16_products_change_only_the_rounding(
         assert a.norm() == pytest.approx(b.norm().item(), rel=5e-3)
 
 
-@pytest.mark.usefixtures("path")
+@pytest.mark.usefixtures("compiled_or_not")
 def test_backward_twice_gives_the_same_bits() -> None:
     """The second pass computes anew, and the first result is the caller's own."""
     hidden, targets, weight, bias = make(60, 500)
@@ -120,7 +111,7 @@ def test_backward_twice_gives_the_same_bits() -> None:
     assert all(torch.equal(a, b) for a, b in zip(kept, second))
 
 
-@pytest.mark.usefixtures("path")
+@pytest.mark.usefixtures("compiled_or_not")
 def test_not_a_number_is_not_lost() -> None:
     hidden, targets, weight, bias = make(5, 50)
     with torch.no_grad():

@@ -8,9 +8,8 @@ import json
 import os
 import pickle
 import tarfile
-import tracemalloc
 import zipfile
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ from hostile import DEPTHS, JSON, damaged, examples, lawful
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.hostile import peak_mb
 from ulmfit.errors import UserError
 from ulmfit.models.foreign import read_foreign, read_tensors, read_tokens
 from ulmfit.models.foreign_classifier import read_foreign_classifier, read_vocab_and_labels
@@ -157,16 +157,6 @@ def test_any_names_in_a_zip_stay_inside(home: Path, n: int) -> None:
 
 
 # --- archives that are larger than they look
-
-
-def peak_mb(call: Callable[[], Any]) -> float:
-    """Measure the memory that Python's allocator gives out at most."""
-    tracemalloc.start()
-    try:
-        call()
-        return tracemalloc.get_traced_memory()[1] / MB
-    finally:
-        tracemalloc.stop()
 
 
 @pytest.mark.parametrize("kind", [tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.GNUTYPE_LONGNAME])

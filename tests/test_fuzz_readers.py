@@ -5,8 +5,6 @@ from __future__ import annotations
 import gzip
 import io
 import json
-import tracemalloc
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import ulmfit
+from tests.hostile import peak_mb
 from ulmfit import TextConfig
 from ulmfit.errors import UserError, nearest
 from ulmfit.text import streams
@@ -129,16 +128,6 @@ def test_a_file_whose_name_is_no_text_is_prepared(tmp_path: Path) -> None:
 
 
 # --- what is too large, too deep or too long
-
-
-def peak_mb(call: Callable[[], Any]) -> float:
-    """Measure the memory that Python's allocator gives out at most."""
-    tracemalloc.start()
-    try:
-        call()
-        return tracemalloc.get_traced_memory()[1] / MB
-    finally:
-        tracemalloc.stop()
 
 
 @pytest.fixture

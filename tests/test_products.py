@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from ulmfit.models import native, products
+from ulmfit.models import products
 from ulmfit.models.awd_lstm import LSTMLayer
 from ulmfit.models.precision import has_fast_int8
 from ulmfit.models.products import (
@@ -32,15 +32,6 @@ needs_int8 = pytest.mark.skipif(not has_fast_int8(), reason="this processor has 
 def calm() -> Iterator[None]:
     with one_thread():
         yield
-
-
-@pytest.fixture(params=["native", "torch"])
-def path(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Go into whole numbers by the compiled function and by torch's."""
-    if request.param == "torch":
-        monkeypatch.setenv("ULMFIT_NATIVE", "off")
-    elif native.kernels() is None:
-        pytest.skip(native.state())
 
 
 def drawn() -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -70,7 +61,7 @@ def test_bfloat16_products(is_packed: bool, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 @needs_int8
-def test_int8_products(path: None) -> None:
+def test_int8_products(compiled_or_not: None) -> None:
     weight, bias, x, y = drawn()
     product = x.float() @ weight.T
     close(int8_product(weight, bias)(x), product + bias, product, share=0.02)
@@ -80,7 +71,7 @@ def test_int8_products(path: None) -> None:
 
 
 @needs_int8
-def test_an_int8_row_depends_on_no_other_row(path: None) -> None:
+def test_an_int8_row_depends_on_no_other_row(compiled_or_not: None) -> None:
     weight, bias, x, y = drawn()
     product, add = int8_product(weight, bias), int8_sum(weight)
     together, summed = product(x), add(x, y)
@@ -90,7 +81,7 @@ def test_an_int8_row_depends_on_no_other_row(path: None) -> None:
         assert torch.equal(add(x[alone], y[alone]), summed[alone])
 
 
-def test_whole_numbers_stand_for_their_row(path: None) -> None:
+def test_whole_numbers_stand_for_their_row(compiled_or_not: None) -> None:
     *_, x, _ = drawn()
     x[3] = 0.0
     whole, scales = whole_rows(x)
