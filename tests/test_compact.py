@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 from safetensors.torch import load_file, save_file
+from tiny_classifier import write_tiny_classifier
 from tiny_lm import write_tiny_lm
 
 import ulmfit
@@ -83,6 +84,25 @@ def test_a_pair_stays_a_pair(folder: Path, demo_corpus: Corpus, tmp_path: Path) 
     assert [lm.direction for lm in found] == ["forward", "backward"]
     assert found.parts.manifest.config == {"lr": 1}
     assert sorted(path.name for path in tmp_path.iterdir()) == ["pair", "small"]
+
+
+@pytest.mark.parametrize("direction", ["backward", "both"])
+def test_a_classifier_answers_nearly_the_same(
+    demo_corpus: Corpus, tmp_path: Path, direction: str
+) -> None:
+    whole = write_tiny_classifier(tmp_path / "clf", demo_corpus, direction=direction)
+    before, after = (
+        ulmfit.load(whole.folder),
+        ulmfit.load(compact(whole.folder, tmp_path / "small")),
+    )
+    assert after.manifest.provenance.notes[-1] == "weights stored as int8"
+    assert (after.labels, after.directions) == (before.labels, before.directions)
+    for name in whole.manifest.weight_files().values():
+        sizes = [(folder / name).stat().st_size for folder in (whole.folder, tmp_path / "small")]
+        assert sizes[1] < 0.5 * sizes[0]
+    texts = ["a fine film", "dull", ""]
+    gap = abs(before.predict_proba(texts) - after.predict_proba(texts)).max()
+    assert 0 < gap < 0.02
 
 
 @pytest.mark.parametrize(

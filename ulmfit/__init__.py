@@ -126,7 +126,7 @@ def __dir__() -> list[str]:
 def load(folder: str | Path) -> Corpus | LanguageModel | LanguageModelPair | Classifier | RunFolder:
     """Load any artefact folder; its manifest says what it is. Of a run's folder, show what is finished in it."""
     from ulmfit.errors import UserError
-    from ulmfit.files import MANIFEST, read_json
+    from ulmfit.files import MANIFEST, kind_of
     from ulmfit.run_folder import RunFolder
 
     manifest = Path(folder) / MANIFEST
@@ -134,8 +134,6 @@ def load(folder: str | Path) -> Corpus | LanguageModel | LanguageModelPair | Cla
         if (run := RunFolder.look(folder)).steps:
             return run
         raise UserError(f"{folder} is not an artefact folder of ulmfit: it has no {MANIFEST}")
-    found = read_json(manifest)
-    kind = found.get("kind") if isinstance(found, dict) else None
-    if kind not in KINDS:
+    if (kind := kind_of(Path(folder))) not in KINDS:
         raise UserError(f"{manifest} says kind {kind!r}; this version loads: {', '.join(KINDS)}")
     return __getattr__(KINDS[kind]).load(folder)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, cast
 
 from ulmfit.config import require
 from ulmfit.errors import UserError
-from ulmfit.files import MANIFEST, read_json
+from ulmfit.files import MANIFEST, kind_of
 from ulmfit.flags import Positional, Positionals, Switch, parse
 from ulmfit.output import print_result, say, table
 from ulmfit.progress import Progress
@@ -65,7 +65,7 @@ def evaluate(argv: Sequence[str]) -> None:
     """Measure models of one kind on a corpus."""
     flags = parse(EvaluateFlags, "evaluate", argv)
     *models, corpus = _folders(flags.folders)
-    if _kind(models[0]) == _CLASSIFIER:
+    if kind_of(Path(models[0])) == _CLASSIFIER:
         _classifiers(models, corpus, flags)
     else:
         _language_model(models, corpus, flags)
@@ -87,7 +87,7 @@ def report(argv: Sequence[str]) -> None:
 
 def _folders(folders: Sequence[str]) -> list[str]:
     """Tell models and corpus apart, before anything slow is imported."""
-    kinds = [_kind(folder) for folder in folders]
+    kinds = [kind_of(Path(folder)) for folder in folders]
     for folder, kind in zip(folders, kinds):
         if not kind:
             raise UserError(_no_artefact(Path(folder)))
@@ -109,13 +109,6 @@ def _a(kind: str) -> str:
     return f"an {kind}" if kind[0] in "aeiou" else f"a {kind}"
 
 
-def _kind(folder: str) -> str:
-    """Read what an artefact is; empty for what is no artefact."""
-    path = Path(folder) / MANIFEST
-    found = read_json(path) if path.is_file() else None
-    return str(found.get("kind", "")) if isinstance(found, dict) else ""
-
-
 def _no_artefact(folder: Path) -> str:
     inner, corpus = folder / "3_train_classifier", folder / "corpus"
     if (inner / MANIFEST).exists():
@@ -128,7 +121,7 @@ def _classifiers(models: list[str], corpus: str, flags: EvaluateFlags) -> None:
     if flags.full_context:
         raise UserError("--full-context is for language models: leave it out")
     out = flags.out or _beside(Path(models[0]), flags.split)
-    if out.is_file() or (out.is_dir() and _kind(str(out)) != "evaluation" and any(out.iterdir())):
+    if out.is_file() or (out.is_dir() and kind_of(out) != "evaluation" and any(out.iterdir())):
         raise UserError(f"--out {out} exists and is not an evaluation: choose another folder")
     from ulmfit.evaluation.baselines import BASELINES
     from ulmfit.evaluation.evaluate import evaluate as evaluate_classifiers
@@ -176,7 +169,7 @@ def _language_model(models: list[str], corpus: str, flags: EvaluateFlags) -> Non
     from ulmfit.training.measure import evaluate_lm
 
     (folder,) = models
-    is_pair = _kind(folder) == "language_model_pair"
+    is_pair = kind_of(Path(folder)) == "language_model_pair"
     found = {
         lm.direction: evaluate_lm(lm, corpus, split=flags.split, full_context=flags.full_context)
         for lm in (LanguageModelPair.load(folder) if is_pair else [LanguageModel.load(folder)])

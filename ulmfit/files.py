@@ -44,13 +44,10 @@ def _refuse_others(out: Path, kind: str | None) -> None:
         raise UserError(
             f"{out} exists and is not an artefact folder of ulmfit: choose another --out, or remove it"
         )
-    if kind and (out / MANIFEST).exists():
-        manifest = read_json(out / MANIFEST)
-        found = manifest.get("kind") if isinstance(manifest, dict) else None
-        if found != kind:
-            raise UserError(
-                f"{out} holds {found or 'something else'}, not a {kind}: choose another --out"
-            )
+    if kind and (out / MANIFEST).exists() and (found := kind_of(out)) != kind:
+        raise UserError(
+            f"{out} holds {found or 'something else'}, not a {kind}: choose another --out"
+        )
 
 
 def _replace_folder(part: Path, out: Path) -> None:
@@ -118,6 +115,13 @@ def read_json(path: Path) -> Any:
         raise UserError(
             f"{path} is not valid JSON ({error}): remove the folder and write it again"
         ) from None
+
+
+def kind_of(folder: Path) -> str:
+    """Read from a folder's manifest what artefact it is; empty where there is none, or it does not say."""
+    manifest = folder / MANIFEST
+    content = read_json(manifest) if manifest.is_file() else None
+    return str(content.get("kind", "")) if isinstance(content, dict) else ""
 
 
 def _require_shallow(value: Any) -> None:

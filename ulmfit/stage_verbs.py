@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ulmfit.errors import UserError
-from ulmfit.files import MANIFEST, read_json
+from ulmfit.files import kind_of
 from ulmfit.flags import parse
 from ulmfit.output import print_result, say_written, written_at
 from ulmfit.progress import StageProgress
@@ -116,7 +116,7 @@ def _require_lm(folder: str, usage: str) -> None:
     """Refuse a call without language model, or with the corpus in its place."""
     if not folder:
         raise UserError(f"no LM: write it before the flags, as in {usage}")
-    if _kind(folder) == "corpus":
+    if kind_of(Path(folder)) == "corpus":
         raise UserError(f"{folder} is a corpus, and LM comes first: {usage}")
 
 
@@ -127,13 +127,6 @@ def _corpus(folder: str, usage: str) -> Corpus:
     from ulmfit.text.corpus import Corpus
 
     return Corpus.load(folder)
-
-
-def _kind(folder: str) -> str:
-    """Read what an artefact is; empty for what is no artefact."""
-    path = Path(folder) / MANIFEST
-    found = read_json(path) if path.is_file() else None
-    return str(found.get("kind", "")) if isinstance(found, dict) else ""
 
 
 @contextlib.contextmanager

@@ -217,7 +217,7 @@ class ConvertFlags:
     direction: str = ""
     """forward or backward; by default backward if the path says so (bwd)."""
     to: str = "ulmfit"
-    """ulmfit; or of a language model's folder: fastai to write lm_model.pth, lm_encoder.pth and lm_vocab.pkl, int8 or fp16 for a
-    folder of a quarter or half the size."""
+    """ulmfit; or of a model's folder: int8 or fp16 for a folder of a quarter or half the size, or, of a language model, fastai
+    to write lm_model.pth, lm_encoder.pth and lm_vocab.pkl."""
     json: Switch = False
     """Print the result as JSON on stdout."""

@@ -146,12 +146,12 @@ def _export(flags: ConvertFlags, out: Path) -> None:
 
 
 def _compact(flags: ConvertFlags, out: Path) -> None:
-    """Write a language model's folder again in fewer bytes."""
+    """Write a model's folder again in fewer bytes."""
+    import ulmfit
     from ulmfit.models.compact import compact
-    from ulmfit.stages.direction import open_lm
 
     before = written_at(out)
-    made = open_lm(compact(flags.source, out, storage=flags.to))
+    made = ulmfit.load(compact(flags.source, out, storage=flags.to))
     say_written(out, before=before)
     print_result({"folder": str(out)} if flags.json else str(made))
 

@@ -1,30 +1,37 @@
-"""A language model's folder -> the same model in fewer bytes, to travel with a package or by mail."""
+"""A model's folder -> the same model in fewer bytes, to travel with a package or by mail."""
 
 from __future__ import annotations
 
 import csv
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from ulmfit.config import require
-from ulmfit.files import MANIFEST, read_json
+from ulmfit.files import atomic_folder, kind_of
 from ulmfit.models.artefact import LanguageModelParts, load_language_model, save_language_model
+from ulmfit.models.classifier_artefact import load_classifier
+from ulmfit.models.classifier_manifest import KIND as CLASSIFIER
+from ulmfit.models.classifier_manifest import classifier_card
+from ulmfit.models.manifest import Provenance
 from ulmfit.models.pair import DIRECTIONS, load_language_model_pair, save_language_model_pair
 from ulmfit.models.pair import KIND as PAIR
-from ulmfit.models.parts import HISTORY
+from ulmfit.models.parts import CARD, HISTORY, hashes, save_tensors
 from ulmfit.models.storage import STORAGES
 
 
-def compact(lm: str | Path, out: str | Path, *, storage: str = "int8") -> Path:
-    """Write the folder of a language model, or of a pair, again with its weights stored as `storage`."""
+def compact(model: str | Path, out: str | Path, *, storage: str = "int8") -> Path:
+    """Write the folder of a language model, a pair or a classifier again with its weights stored as `storage`."""
     require(storage in STORAGES, "to", storage, ", ".join(STORAGES))
-    lm, out = Path(lm), Path(out)
-    manifest = read_json(lm / MANIFEST) if (lm / MANIFEST).is_file() else {}
-    if manifest.get("kind") != PAIR:
-        _one(load_language_model(lm), out, storage)
+    model, out = Path(model), Path(out)
+    if (kind := kind_of(model)) == CLASSIFIER:
+        _classifier(model, out, storage)
         return out
-    pair = load_language_model_pair(lm)
+    if kind != PAIR:
+        _one(load_language_model(model), out, storage)
+        return out
+    pair = load_language_model_pair(model)
     with TemporaryDirectory() as halves:
         folders = {name: Path(halves) / name for name in DIRECTIONS}
         for name, folder in folders.items():
@@ -33,16 +40,36 @@ def compact(lm: str | Path, out: str | Path, *, storage: str = "int8") -> Path:
     return out
 
 
+def _classifier(folder: Path, out: Path, storage: str) -> None:
+    """Write both directions' weights again; all else in the folder stays as it is."""
+    parts = load_classifier(folder)
+    names = parts.manifest.weight_files()
+    with atomic_folder(out, kind=CLASSIFIER) as part:
+        shutil.copytree(folder, part, dirs_exist_ok=True)
+        for direction, name in names.items():
+            save_tensors(part / name, parts.weights[direction], storage=storage)
+        manifest = replace(
+            parts.manifest,
+            provenance=_noted(parts.manifest.provenance, storage),
+            files={**parts.manifest.files, **hashes(part, tuple(names.values()))},
+        )
+        (part / CARD).write_text(classifier_card(manifest, parts.labels), encoding="utf-8")
+        manifest.save(part)
+
+
+def _noted(made: Provenance, storage: str) -> Provenance:
+    return replace(made, notes=(*made.notes, f"weights stored as {storage}"))
+
+
 def _one(lm: LanguageModelParts, out: Path, storage: str) -> None:
-    made = lm.manifest.provenance
-    note = f"weights stored as {storage}"
+    made = _noted(lm.manifest.provenance, storage)
     save_language_model(
         out,
         lm.weights,
         arch=lm.arch,
         vocab=lm.vocab,
         text=lm.text,
-        provenance=replace(made, parent=lm.fingerprint, notes=(*made.notes, note)),
+        provenance=replace(made, parent=lm.fingerprint),
         history=_history(lm.folder / HISTORY),
         storage=storage,
     )

@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 
 from ulmfit.errors import UserError, nearest
-from ulmfit.files import MANIFEST, read_json
+from ulmfit.files import MANIFEST, kind_of
 from ulmfit.models.artefact import LanguageModelParts, load_language_model
 from ulmfit.models.catalogue import PRETRAINED, Packaged, Pretrained, pretrained_folder
 from ulmfit.models.convert import convert
@@ -48,10 +48,9 @@ def load_pretrained(
 
 
 def _load(folder: Path) -> LanguageModelParts | LanguageModelPairParts:
-    manifest = folder / MANIFEST
-    content = read_json(manifest) if manifest.exists() else None
-    is_pair = isinstance(content, dict) and content.get("kind") == PAIR
-    return load_language_model_pair(folder) if is_pair else load_language_model(folder)
+    if kind_of(folder) == PAIR:
+        return load_language_model_pair(folder)
+    return load_language_model(folder)
 
 
 def _fetch_and_convert(
