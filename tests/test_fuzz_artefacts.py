@@ -34,8 +34,11 @@ STEPS = "step,loss,momentum,lr_1\n1,2.5,0.9,0.001\n2,2.25,0.8,0.002\n"
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A corpus, a language model, a classifier, and what a training keeps."""
-    folder = tmp_path_factory.mktemp("hostile")
+    return write_home(tmp_path_factory.mktemp("hostile"))
+
+
+def write_home(folder: Path) -> Path:
+    """Write a corpus, a language model, a classifier, and what a training keeps."""
     rows = [(f"the {i} film was {mood}", mood) for i in range(8) for mood in ("fine", "dull")]
     frame = pd.DataFrame(rows, columns=["text", "label"])
     corpus = ulmfit.prepare(frame, folder / "corpus", config=ulmfit.TextConfig(min_freq=1))

@@ -61,7 +61,7 @@ def rss_mb() -> float:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 @pytest.mark.parametrize(
-    "n", [400, pytest.param(20_000, marks=[pytest.mark.slow, pytest.mark.timeout(1_800)])]
+    "n", [400, pytest.param(100_000, marks=[pytest.mark.slow, pytest.mark.timeout(3_600)])]
 )
 def test_many_predictions_take_no_more_memory(classifier: ulmfit.Classifier, n: int) -> None:
     """Each text has a word that nobody has seen: what is remembered of words is bounded, too."""
