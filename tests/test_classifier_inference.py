@@ -21,10 +21,12 @@ from ulmfit.inference import classifier as module
 from ulmfit.inference import texts as texts_module
 from ulmfit.inference.answers import confidence, decide, probabilities
 from ulmfit.inference.classifier import Classifier
+from ulmfit.inference.texts import TextEncoder
 from ulmfit.models.label_set import LabelSet
 from ulmfit.models.precision import has_fast_int8
 from ulmfit.models.threads import one_thread
 from ulmfit.text.corpus import Corpus
+from ulmfit.text.tokenizers import build_tokenizer
 
 CLOSE = 1e-5
 TEXTS = [
@@ -203,6 +205,24 @@ def test_a_stream_is_read_window_by_window(
     assert [a.confidence for a in found] == pytest.approx(expected.max(1), abs=CLOSE)
     long = list(texts_module.windows(["a" * 400] * 4))
     assert [len(window) for window in long] == [2, 2]
+
+
+@pytest.mark.parametrize("tokenizer", ["word", "char"])
+def test_what_is_remembered_of_words_is_bounded(
+    demo_corpus: Corpus, monkeypatch: pytest.MonkeyPatch, tokenizer: str
+) -> None:
+    """Forgetting changes no id."""
+    monkeypatch.setattr(texts_module, "REMEMBERED", 100)
+    config = ulmfit.TextConfig(tokenizer=tokenizer)
+    encoder = TextEncoder(build_tokenizer(config), demo_corpus.vocab)
+    for i in range(300):
+        text = f"a film{i} of {i * 17} words, 'bout it"
+        found = encoder.encode([text, "a fine one"])
+        assert len(encoder.tokenizer.coder) <= 120
+        fresh = TextEncoder(build_tokenizer(config), demo_corpus.vocab)
+        if i % 50 == 49:
+            assert list(map(list, found)) == list(map(list, fresh.encode([text, "a fine one"])))
+            assert encoder.tokens(text) == fresh.tokens(text)
 
 
 def test_batches_are_cut_by_tokens(clf: Classifier, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -66,7 +66,7 @@ def rss_mb() -> float:
 def test_many_predictions_take_no_more_memory(classifier: ulmfit.Classifier, n: int) -> None:
     """Each text has a word that nobody has seen: what is remembered of words is bounded, too."""
     with one_thread():
-        for i in range(n // 4):
+        for i in range(n // 2):
             classifier.predict_proba([f"a fine film{i} of its time"], precision="fp32")
         before = rss_mb()
         for i in range(n):

@@ -21,8 +21,8 @@ from ulmfit.inference.texts import TextEncoder, checked, windows
 from ulmfit.markup import facts
 from ulmfit.models.classifier_artefact import ClassifierParts, load_classifier
 from ulmfit.models.precision import Precision, has_fast_int8
-from ulmfit.models.threads import threads_for
-from ulmfit.text.buckets import DocumentBatches
+from ulmfit.models.threads import each
+from ulmfit.text.buckets import DocumentBatches, PaddedBatch
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -186,7 +186,6 @@ class Classifier:
         logits = [self.logits(documents, name, precision=precision) for name in asked]
         return probabilities(np.stack(logits), self.parts.labels)
 
-    @torch.no_grad()
     def logits(
         self, documents: Sequence[np.ndarray], direction: str, *, precision: Precision = "auto"
     ) -> np.ndarray:
@@ -204,10 +203,14 @@ class Classifier:
             shuffle=False,
         )
         found = np.empty((len(documents), len(self.labels)), np.float32)
-        with threads_for(self.arch.encoder, bs=BS):
-            for batch in batches.batches(0):
-                output = model(torch.from_numpy(batch.ids), torch.from_numpy(batch.lengths))
-                found[batch.places] = output.logits.numpy()
+
+        @torch.no_grad()
+        def answer(batch: PaddedBatch) -> tuple[np.ndarray, np.ndarray]:
+            output = model(torch.from_numpy(batch.ids), torch.from_numpy(batch.lengths))
+            return batch.places, output.logits.numpy()
+
+        for places, logits in each(answer, batches.batches(0), arch=self.arch.encoder, bs=BS):
+            found[places] = logits
         return found
 
     @cached_property

@@ -14,6 +14,7 @@ from ulmfit.text.vocab import Vocab
 
 WINDOW_TEXTS = 4_096
 WINDOW_CHARACTERS = 1 << 23
+REMEMBERED = 50_000  # words; a service that runs for a year meets any number of them
 
 Item = TypeVar("Item")
 
@@ -60,13 +61,23 @@ class TextEncoder:
         if not texts:
             return []
         with self._lock:
+            self._forget_many()
             coded = self.tokenizer.code([texts, *more])
-            new = self.tokenizer.coder.tokens[len(self._ids) :]
-            self._ids = np.concatenate([self._ids, self.vocab.encode(new)])
+            spans = self.tokenizer.coder.spans
+            if n_new := len(spans) - len(self._ids):
+                new = self.vocab.encode(spans.newest(n_new))
+                self._ids = np.concatenate([self._ids, new])
             ids = self._ids[coded.codes]
         return np.split(ids, np.cumsum(coded.lengths)[:-1])
 
     def tokens(self, text: str) -> list[str]:
         """Return the tokens of a text, those included that the vocabulary lacks."""
         with self._lock:
+            self._forget_many()
             return next(self.tokenizer.tokenize([text]))
+
+    def _forget_many(self) -> None:
+        """Bound the memory: what is common is soon met again."""
+        if len(self.tokenizer.coder) > REMEMBERED:
+            self.tokenizer.forget()
+            self._ids = np.empty(0, np.int64)

@@ -1,10 +1,17 @@
-"""How many threads share the small operations of a recurrent step, or all those of a small model: one."""
+"""How many threads share the small operations of a recurrent step, or all those of a small model: one.
+
+Where there are several batches to answer, each thread takes a batch of its own instead.
+"""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Generator
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from itertools import chain, islice
+from typing import TypeVar
 
 import torch
 
@@ -12,6 +19,12 @@ from ulmfit.models.arch import ArchConfig
 
 # Multiplications of a recurrent step below which a second thread costs more than it brings.
 WORTH_SHARING = 1 << 24
+# And below which it brings more on a batch of its own, where there are several.
+WORTH_SHARING_ALWAYS = 1 << 27
+MOST_AT_ONCE = 8  # batches; each takes memory
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 _lock = threading.Lock()
 _n_inside = 0
@@ -45,3 +58,35 @@ def threads_for(arch: ArchConfig, *, bs: int) -> AbstractContextManager[None]:
     """Keep a small model's training on one thread; a large one takes what torch has."""
     is_large = bs * 4 * arch.n_hid**2 >= WORTH_SHARING
     return nullcontext() if is_large else one_thread()
+
+
+def each(
+    work: Callable[[Item], Result], items: Iterable[Item], *, arch: ArchConfig, bs: int
+) -> Iterator[Result]:
+    """Do the same with every batch, and yield the results in order; of a small model, several at once.
+
+    One thread works on a batch then, and none waits for another in the middle of a step. Few batches, and those of a
+    large model, come one after the other.
+    """
+    items = iter(items)
+    is_large = bs * 4 * arch.n_hid**2 >= WORTH_SHARING_ALWAYS
+    n = 1 if is_large else min(torch.get_num_threads(), MOST_AT_ONCE)  # 1 while others have them
+    first = list(islice(items, 2 * n))
+    if n == 1 or len(first) < 2 * n:
+        with threads_for(arch, bs=bs):
+            yield from map(work, chain(first, items))
+        return
+    running: deque[Future[Result]] = deque()
+    with (
+        one_thread(),
+        ThreadPoolExecutor(n, initializer=torch.set_num_threads, initargs=(1,)) as pool,
+    ):
+        try:
+            for item in chain(first, items):
+                running.append(pool.submit(work, item))
+                if len(running) > n:
+                    yield running.popleft().result()
+            while running:
+                yield running.popleft().result()
+        finally:
+            pool.shutdown(cancel_futures=True)

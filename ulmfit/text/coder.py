@@ -48,6 +48,10 @@ class Coder:
         """All tokens so far, in the order of their codes."""
         return self.spans.tokens
 
+    def __len__(self) -> int:
+        """Count what it remembers: chunks, or tokens where it keeps no chunks."""
+        return max(len(self.chunks), len(self.spans))
+
     def forget(self) -> None:
         """Forget all chunks and spans, but not the tokens."""
         self.chunks, self.flags, self.chunk_codes = ChunkTable(), Growing(np.uint8), Ragged()

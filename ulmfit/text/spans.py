@@ -40,6 +40,10 @@ class Splitter:
     reach = 0  # how many spans away a neighbour can be that changes a span's tokens
     fingerprint = ""
 
+    def fresh(self) -> Splitter:
+        """Return one that remembers no text; most never do."""
+        return self
+
     def split(self, spans: list[str]) -> tuple[list[list[str]], list[bool]]:
         """Return the tokens of each span, and whether the span's company can change them."""
         raise NotImplementedError
@@ -74,6 +78,13 @@ class SpanTable:
     def tokens(self) -> list[str]:
         """All tokens so far, in the order of their codes."""
         return list(self._code_of)
+
+    def __len__(self) -> int:
+        return len(self._code_of)
+
+    def newest(self, n: int) -> list[str]:
+        """Return the last `n` of all tokens."""
+        return [*itertools.islice(reversed(self._code_of), n)][::-1]
 
     def codes(self, tokens: Iterable[str]) -> np.ndarray:
         """Return the codes of tokens; a new token gets the next one."""

@@ -51,6 +51,11 @@ class Tokenizer:
         """The memory: what every chunk of text became."""
         return Coder(self.config.rules, self.splitter)
 
+    def forget(self) -> None:
+        """Begin with an empty memory, and with new codes."""
+        self.splitter = self.splitter.fresh()
+        self.__dict__.pop("coder", None)
+
     def tokenize(self, texts: Iterable[str]) -> Iterator[list[str]]:
         """Yield each text's tokens, the first of which is `xxbos`."""
         if isinstance(texts, str):

@@ -36,6 +36,7 @@ class WordSplitter(Splitter):
     def __init__(self, lang: str) -> None:
         import spacy
 
+        self.lang = lang
         self._spacy: Any = _blank(lang)
         # Chinese, Japanese and some others have tokenizers of another kind.
         self.is_per_span = type(self._spacy).__module__ == "spacy.tokenizer"
@@ -45,6 +46,10 @@ class WordSplitter(Splitter):
         self._cases: frozenset[str] = frozenset(self._spacy.rules)
         self.reach = max(map(len, self._cases))  # a special case has no more tokens than characters
         self._suffix_length = functools.lru_cache(maxsize=1 << 16)(self._spacy.find_suffix)
+
+    def fresh(self) -> WordSplitter:
+        """Begin anew, since spaCy keeps every word that it has seen."""
+        return WordSplitter(self.lang)
 
     # What it takes to split new spans; a text of known ones does without.
 
