@@ -1,0 +1,45 @@
+"""The results that are committed: the README says what they say, and the models are those that were measured."""
+
+from __future__ import annotations
+
+import json
+import random
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+import ulmfit
+
+ROOT = Path(__file__).resolve().parents[1]
+IMDB = ROOT / "results" / "imdb-laptop"
+pytestmark = pytest.mark.skipif(not IMDB.is_dir(), reason="a source archive has no results")
+
+
+def accuracy() -> dict[str, float]:
+    (run,) = json.loads((IMDB / "results.json").read_text())["runs"]
+    return run["accuracy"]
+
+
+def test_the_readme_says_what_came_out() -> None:
+    value, low, high = (100 * accuracy()[name] for name in ("value", "low", "high"))
+    assert f"{value:.2f} [{low:.2f}, {high:.2f}]" in (ROOT / "README.md").read_text()
+
+
+def test_the_classifier_is_there_and_answers() -> None:
+    clf = ulmfit.Classifier.load(IMDB / "3_train_classifier")
+    assert clf.directions == ("forward", "backward")
+    texts = ["One of the worst films I have ever seen.", "A wonderful, moving masterpiece."]
+    assert clf.predict(texts).tolist() == ["neg", "pos"]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_the_classifier_has_the_accuracy_that_is_told(real_data: Path) -> None:
+    """On 1,000 of the 25,000 test reviews: within three standard errors."""
+    table = pd.read_csv(real_data / "imdb" / "imdb_labeled.csv.xz")
+    test = table[table.split == "test"].iloc[random.Random(0).sample(range(25_000), 1_000)]
+    found = ulmfit.Classifier.load(IMDB / "3_train_classifier").predict(list(test.text))
+    share = (found == test.label.to_numpy()).mean()
+    told = accuracy()["value"]
+    assert abs(share - told) < 3 * (told * (1 - told) / 1_000) ** 0.5
