@@ -7,6 +7,7 @@ from collections.abc import Generator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import cache
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -20,7 +21,7 @@ from torch import Tensor
 from ulmfit.errors import UserError
 from ulmfit.models.arch import ArchConfig
 from ulmfit.models.backbones import BACKBONES
-from ulmfit.models.classifier import Classifier
+from ulmfit.models.classifier import Classifier, chunk_edges
 from ulmfit.models.classifier_arch import CLASSIFIER_DROPOUTS, ClassifierArch, PoolingConfig
 from ulmfit.models.language_model import LanguageModel
 from ulmfit.models.regularisation import activation_reg, temporal_reg
@@ -408,3 +409,20 @@ def test_architectures_travel_as_json_and_refuse_nonsense() -> None:
         ClassifierArch(0)
     with pytest.raises(UserError, match="--head-p is 1"):
         ClassifierArch(2, head_p=1.0)
+
+
+@given(st.lists(st.integers(1, 400), max_size=20), st.integers(1, 80), st.integers(1, 80))
+def test_chunks_end_where_documents_do(sizes: list[int], bptt: int, shortest: int) -> None:
+    edges = chunk_edges(sizes, bptt=bptt, shortest=shortest)
+    longest = max(sizes, default=0)
+    grid = [*range(0, longest, bptt), longest]
+    assert edges == sorted(set(edges)) and set(grid) <= set(edges)
+    widths = [stop - start for start, stop in pairwise(edges)]
+    assert max(widths, default=0) <= bptt
+    for place, edge in enumerate(edges):
+        if edge not in grid:
+            assert min(edge - edges[place - 1], edges[place + 1] - edge) >= shortest
+    for size in sizes:  # what a document reads on in vain
+        assert next(edge for edge in edges if edge >= size) - size < 2 * shortest
+    if shortest >= bptt:
+        assert edges == sorted(set(grid))

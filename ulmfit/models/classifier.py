@@ -6,7 +6,8 @@ In: ids padded at the end, and true lengths. Out: logits that depend on nothing 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from bisect import bisect
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
@@ -24,6 +25,7 @@ from ulmfit.models.state import State, detach, select
 from ulmfit.text.vocab import PAD_ID
 
 NORM_BIAS = 1e-3  # at the start, as in fastai
+SHORTEST_CHUNK = 16  # tokens, where a chunk ends because a document does
 ENCODER = "encoder."  # what the names of an encoder's tensors begin with
 
 
@@ -141,8 +143,10 @@ class Classifier(nn.Module):
         state: State | None = None
         chunks: list[Tensor] = []
         n_joined, places = 0, {}  # places[t] of token t in the chunks when they are joined
-        for start in range(0, max(sizes, default=0), pooling.bptt):
-            n, stop = sum(size > start for size in sizes), min(start + pooling.bptt, sizes[0])
+        is_answering = not (self.training or torch.is_grad_enabled())
+        shortest = SHORTEST_CHUNK if is_answering else pooling.bptt
+        for start, stop in pairwise(chunk_edges(sizes, bptt=pooling.bptt, shortest=shortest)):
+            n = sum(size > start for size in sizes)
             counts = firsts[n - 1] <= start  # for the shortest, if for any
             with torch.set_grad_enabled(torch.is_grad_enabled() and counts):
                 encoded: Encoded = self.encoder(
@@ -173,6 +177,22 @@ class Classifier(nn.Module):
     def layer_groups(self) -> list[list[nn.Parameter]]:
         """List the parameters as fastai's `awd_lstm_clas_split` does: embedding, each recurrent layer, head."""
         return [*self.encoder.layer_groups(), list(self.head.parameters())]
+
+
+def chunk_edges(sizes: Sequence[int], *, bptt: int, shortest: int) -> list[int]:
+    """Cut every `bptt` tokens, and where documents end, so that none reads on in vain for long.
+
+    For the sake of a document no chunk gets shorter than `shortest`, which may move its cut a little.
+    """
+    edges, ends = [0], sorted(set(sizes))
+    for grid in range(bptt, max(sizes, default=0) + bptt, bptt):
+        grid = min(grid, ends[-1])
+        for end in ends[bisect(ends, edges[-1]) : bisect(ends, grid - shortest)]:
+            cut = max(end, edges[-1] + shortest)
+            if edges[-1] < end and cut <= grid - shortest:
+                edges.append(cut)
+        edges.append(grid)
+    return edges
 
 
 def _with_rows(chunk: Tensor, bs: int) -> Tensor:
