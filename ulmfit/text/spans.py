@@ -40,9 +40,8 @@ class Splitter:
     reach = 0  # how many spans away a neighbour can be that changes a span's tokens
     fingerprint = ""
 
-    def fresh(self) -> Splitter:
-        """Return one that remembers no text; most never do."""
-        return self
+    def forget(self) -> None:
+        """Remember no text; most never do."""
 
     def split(self, spans: list[str]) -> tuple[list[list[str]], list[bool]]:
         """Return the tokens of each span, and whether the span's company can change them."""

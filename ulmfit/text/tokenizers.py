@@ -53,7 +53,7 @@ class Tokenizer:
 
     def forget(self) -> None:
         """Begin with an empty memory, and with new codes."""
-        self.splitter = self.splitter.fresh()
+        self.splitter.forget()
         self.__dict__.pop("coder", None)
 
     def tokenize(self, texts: Iterable[str]) -> Iterator[list[str]]:

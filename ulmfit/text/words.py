@@ -34,6 +34,9 @@ class WordSplitter(Splitter):
     """Split spans into the tokens that `spacy.blank(lang)` makes of them."""
 
     def __init__(self, lang: str) -> None:
+        self._begin(lang)
+
+    def _begin(self, lang: str) -> None:
         import spacy
 
         self.lang = lang
@@ -47,9 +50,11 @@ class WordSplitter(Splitter):
         self.reach = max(map(len, self._cases))  # a special case has no more tokens than characters
         self._suffix_length = functools.lru_cache(maxsize=1 << 16)(self._spacy.find_suffix)
 
-    def fresh(self) -> WordSplitter:
+    def forget(self) -> None:
         """Begin anew, since spaCy keeps every word that it has seen."""
-        return WordSplitter(self.lang)
+        lang = self.lang
+        vars(self).clear()
+        self._begin(lang)
 
     # What it takes to split new spans; a text of known ones does without.
 
