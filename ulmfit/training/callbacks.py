@@ -16,6 +16,7 @@ from fastai.callback.core import Callback, CancelBatchException
 from ulmfit.models.regularisation import activation_reg, temporal_reg
 from ulmfit.models.state import State, detach, resize
 from ulmfit.text.lm_stream import Position
+from ulmfit.training.memory import give_back
 from ulmfit.training.schedules import Phase, rates
 
 
@@ -103,6 +104,26 @@ class Accumulate(Callback):
     def _size(self) -> int:
         before = (self.learn.dls.train.state().batch - 1) // self.n_batches * self.n_batches
         return min(self.n_batches, self.n_iter - before)
+
+
+class GiveBack(Callback):
+    """Keep a long training's memory from growing: batches of many shapes leave holes in it."""
+
+    learn: Any
+
+    order = 90  # after all others
+
+    def __init__(self, every: int = 50) -> None:
+        self.every = every
+
+    def after_batch(self) -> None:
+        """Fill the holes now and then."""
+        if self.iter % self.every == self.every - 1:
+            give_back()
+
+    def after_fit(self) -> None:
+        """Leave none behind."""
+        give_back()
 
 
 class FollowPhases(Callback):

@@ -23,7 +23,7 @@ from fastai.optimizer import OptimWrapper
 from ulmfit.models.manifest import Provenance
 from ulmfit.models.threads import threads_for
 from ulmfit.text.corpus import Corpus
-from ulmfit.training.callbacks import Accumulate, FollowPhases, Regularise
+from ulmfit.training.callbacks import Accumulate, FollowPhases, GiveBack, Regularise
 from ulmfit.training.config import StageConfig
 from ulmfit.training.losses import SumMetric
 from ulmfit.training.metrics import Measured
@@ -153,7 +153,8 @@ def optimiser(config: StageConfig) -> Any:
 
 def _callbacks(config: StageConfig) -> list[Callback]:
     found: list[Callback] = [
-        Regularise(activation=config.activation_reg, temporal=config.temporal_reg)
+        Regularise(activation=config.activation_reg, temporal=config.temporal_reg),
+        GiveBack(),
     ]
     if config.accumulate > 1:
         found.append(Accumulate(config.accumulate))

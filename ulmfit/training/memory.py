@@ -1,10 +1,13 @@
-"""How much memory this process has needed so far, at its peak."""
+"""How much memory this process has needed so far, at its peak; and giving back what it no longer needs."""
 
 from __future__ import annotations
 
+import ctypes
+import functools
 import importlib
 import math
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -27,3 +30,17 @@ def peak_mb() -> float:
 def peak_gpu_mb() -> float:
     """Return the peak of torch's memory on the first GPU in MB; not a number without one."""
     return torch.cuda.max_memory_allocated() / 2**20 if torch.cuda.is_available() else math.nan
+
+
+def give_back() -> None:
+    """Let the system have freed memory that lies between pieces in use, which glibc keeps, and more of it every hour."""
+    if trim := _trim():
+        trim(0)
+
+
+@functools.cache
+def _trim() -> Callable[[int], int] | None:
+    try:
+        return ctypes.CDLL(None).malloc_trim
+    except (OSError, AttributeError, TypeError):  # no glibc, or Windows
+        return None
