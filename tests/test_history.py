@@ -152,6 +152,13 @@ def test_without_validation_there_is_no_curve_of_it() -> None:
     assert [text.get_text() for text in axes.texts] == ["3.700"]
 
 
+def test_only_a_language_models_loss_is_one_of_tokens() -> None:
+    epochs, steps = training()
+    assert "token" in plot_history(epochs, steps).axes[0].get_title()
+    of_documents = [replace(row, perplexity=math.nan) for row in epochs]
+    assert plot_history(of_documents, steps).axes[0].get_title() == "loss"
+
+
 def test_without_steps_epochs_are_drawn() -> None:
     epochs, _ = training()
     losses, rates = plot_history(epochs).axes

@@ -178,7 +178,8 @@ def _draw_losses(
             f"{measured[-1][1]:.3f}", measured[-1], (6, 0), textcoords="offset points",
             color=_VALID, fontsize=8, va="center",
         )  # fmt: skip
-    axes.set_title("loss of a token (nats)", fontsize=10)
+    is_of_tokens = any(math.isfinite(row.perplexity) for row in epochs)
+    axes.set_title("loss of a token (nats)" if is_of_tokens else "loss", fontsize=10)
     axes.legend(fontsize=8, frameon=False)
 
 
