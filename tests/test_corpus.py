@@ -44,6 +44,11 @@ def test_rows_split_the_corpus(demo_corpus: Corpus) -> None:
     assert sorted(rows.tolist()) == list(range(len(demo_corpus)))
 
 
+def test_an_unknown_split_is_one_line(demo_corpus: Corpus) -> None:
+    with pytest.raises(UserError, match="no split 'tset': did you mean 'test'"):
+        demo_corpus.rows("tset")
+
+
 def test_no_document_beyond_the_last(demo_corpus: Corpus) -> None:
     with pytest.raises(IndexError):
         demo_corpus[len(demo_corpus)]
@@ -112,6 +117,7 @@ def test_a_pickled_array_is_refused_unread(copy: Path) -> None:
         ({"extra": 1}, "extra"),
         ({"config": {"tokenizer": "word"}}, "fields"),
         ({"splits": 3}, "not a corpus manifest"),
+        ({"splits": {"tarin": {"documents": 1, "tokens": 1, "unknown": 0}}}, "splits 'tarin'"),
     ],
 )
 def test_a_manifest_of_something_else_is_refused(copy: Path, changes: dict, said: str) -> None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ulmfit.config import SPLITS, TextConfig
-from ulmfit.errors import UserError
+from ulmfit.errors import UserError, nearest
 from ulmfit.text.decode import decode_pieces, decode_words
 from ulmfit.text.display import corpus_html
 from ulmfit.text.manifest import REPAIR, CorpusManifest
@@ -131,6 +131,8 @@ class Corpus:
 
     def rows(self, split: str) -> np.ndarray:
         """Return the numbers of the documents of a split, in corpus order."""
+        if split not in SPLITS:
+            raise UserError(f"no split {split!r}: {nearest(split, SPLITS)}")
         return np.flatnonzero(self.splits == SPLITS.index(split))
 
     @cached_property

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from ulmfit.config import TextConfig
+from ulmfit.config import SPLITS, TextConfig
 from ulmfit.errors import UserError
 from ulmfit.files import MANIFEST, from_json, read_json, write_json
 
@@ -64,6 +64,8 @@ class CorpusManifest:
             content["splits"] = {
                 name: from_json(SplitSummary, split) for name, split in content["splits"].items()
             }
+            if unknown := content["splits"].keys() - set(SPLITS):
+                raise KeyError(f"splits {', '.join(map(repr, sorted(unknown)))}")
             return from_json(cls, content)
         except (KeyError, TypeError, AttributeError) as error:
             raise UserError(
