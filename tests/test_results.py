@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 from pathlib import Path
 
 import pandas as pd
@@ -12,8 +13,17 @@ import pytest
 import ulmfit
 
 ROOT = Path(__file__).resolve().parents[1]
-IMDB = ROOT / "results" / "imdb-laptop"
-pytestmark = pytest.mark.skipif(not IMDB.is_dir(), reason="a source archive has no results")
+RESULTS = ROOT / "results"
+IMDB = RESULTS / "imdb-laptop"
+pytestmark = pytest.mark.skipif(not RESULTS.is_dir(), reason="a source archive has no results")
+
+
+@pytest.mark.parametrize("folder", sorted(RESULTS.glob("*/")), ids=lambda folder: folder.name)
+def test_every_experiment_is_listed_and_says_nothing_of_its_place(folder: Path) -> None:
+    assert f"]({folder.name})" in (RESULTS / "README.md").read_text()
+    for path in folder.rglob("*"):
+        if path.suffix in (".json", ".md", ".csv"):
+            assert not re.search(r"/(home|root|work|Users|tmp)/", path.read_text()), path
 
 
 def accuracy() -> dict[str, float]:
@@ -31,6 +41,22 @@ def test_the_classifier_is_there_and_answers() -> None:
     assert clf.directions == ("forward", "backward")
     texts = ["One of the worst films I have ever seen.", "A wonderful, moving masterpiece."]
     assert clf.predict(texts).tolist() == ["neg", "pos"]
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "label"),
+    [
+        ("trec-laptop/seed0", "Who wrote the novel?", "HUM"),
+        (
+            "ag_news-laptop",
+            "Stocks fell on Wall Street as oil prices rose to a record.",
+            "Business",
+        ),
+    ],
+)
+def test_smaller_ones_answer(name: str, text: str, label: str) -> None:
+    clf = ulmfit.Classifier.load(RESULTS / name / "3_train_classifier")
+    assert clf.predict([text]).tolist() == [label]
 
 
 @pytest.mark.slow
