@@ -22,7 +22,7 @@ from ulmfit.text.spans import Coded, SpanTable, Splitter
 
 # Characters; a longer run without white space is cut, so that no pattern can hang on it.
 MAX_CHUNK = 1_000
-MAX_CHUNKS = 500_000  # remembered; more are forgotten all at once, which bounds memory
+MAX_CHUNKS = 1_000_000  # remembered; more are forgotten all at once, which bounds memory
 _BATCH = 1 << 20  # characters coded at a time
 
 # What is known of a chunk, as bits.
