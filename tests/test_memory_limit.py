@@ -1,7 +1,4 @@
-"""All that reads many texts, under a hard limit of memory several times smaller than they are.
-
-The ids of a corpus are mapped, and not counted: the kernel may drop them at any time.
-"""
+"""All that reads many texts, under a hard limit of address space several times smaller than they are."""
 
 from __future__ import annotations
 
@@ -19,7 +16,7 @@ from ulmfit.text.corpus import Corpus
 ROOT = Path(__file__).resolve().parents[1]
 SLACK_MB = 500
 pytestmark = pytest.mark.skipif(
-    sys.platform != "linux", reason="reads /proc, and RLIMIT_DATA is enforced on Linux"
+    sys.platform != "linux", reason="reads /proc, and RLIMIT_AS is enforced on Linux"
 )
 
 # The limit is what the process has after a first small run of the same, and a slack that is the same for any file.
@@ -46,9 +43,9 @@ def run(texts, out):
 
 run(small, "small")
 status = Path("/proc/self/status").read_text()
-has = int(status.split("VmData:")[1].split()[0]) << 10
+has = int(status.split("VmSize:")[1].split()[0]) << 10
 limit = has + {SLACK_MB} * 2**20
-resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
+resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
 found = run(large, "large")
 print(json.dumps({{"limit_mb": limit >> 20, "documents": found}}))
 """

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import sqlite3
 import subprocess
 import sys
 from collections import Counter
@@ -16,8 +17,10 @@ import pytest
 
 import ulmfit
 from ulmfit import TextConfig, UserError, prepare
+from ulmfit.text import documents, parts
 from ulmfit.text import prepare as module
 from ulmfit.text.corpus import Corpus
+from ulmfit.text.parts import Parts
 
 ALL_WORDS = TextConfig(min_freq=1)
 
@@ -86,6 +89,44 @@ def test_any_number_of_workers_writes_the_same_bytes(
     for n in (0, 1, 2):
         prepare(tmp_path / "demo.csv", tmp_path / f"w{n}", split="split", n_workers=n)
     assert files_of(tmp_path / "w0") == files_of(tmp_path / "w1") == files_of(tmp_path / "w2")
+
+
+@pytest.mark.parametrize("tokenizer", ["word", "subword"])
+@pytest.mark.parametrize("n_workers", [0, 2])
+def test_forgetting_tokens_on_the_way_changes_nothing(
+    demo_frame: pd.DataFrame,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    tokenizer: str,
+    n_workers: int,
+) -> None:
+    source, add, sizes = tmp_path / "demo.csv", Parts.add, []
+    demo_frame.to_csv(source, index=False)
+    some = TextConfig(tokenizer=tokenizer, min_freq=2, max_vocab=400)
+    prepare(source, tmp_path / "once", split="split", config=some)
+    monkeypatch.setattr(
+        Parts, "add", lambda parts, part: sizes.append(part.n_running) or add(parts, part)
+    )
+    monkeypatch.setattr(documents, "BATCH_DOCUMENTS", 40)
+    monkeypatch.setattr(module, "MAX_TOKENS", 300)
+    often = prepare(source, tmp_path / "often", split="split", config=some, n_workers=n_workers)
+    assert files_of(tmp_path / "once") == files_of(tmp_path / "often")
+    assert len(sizes) > 3
+    assert sum(sizes) == len(often.ids)
+
+
+def test_a_full_disk_while_tokens_are_counted_is_one_line(
+    demo_frame: pd.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise sqlite3.OperationalError("database or disk is full")
+
+    monkeypatch.setattr(documents, "BATCH_DOCUMENTS", 40)
+    monkeypatch.setattr(module, "MAX_TOKENS", 300)
+    monkeypatch.setattr(parts, "_store", full)
+    with pytest.raises(UserError, match=r"cannot write .*out: No space left on device; free"):
+        prepare(demo_frame, tmp_path / "out")
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_warm_memory_changes_nothing(

@@ -16,6 +16,7 @@ import numpy as np
 
 from ulmfit.text.epochs import WHOLE, EpochSize
 from ulmfit.text.lm_stream import is_backward
+from ulmfit.text.windows import FlatArray, without_subclass
 
 # Documents are sorted by length within pools of this many batches, as in fastai: little padding
 # and still a fair amount of chance.
@@ -99,7 +100,7 @@ class DocumentBatches:
 
     def __init__(
         self,
-        ids: np.ndarray,
+        ids: FlatArray,
         offsets: np.ndarray,
         *,
         rows: np.ndarray,
@@ -112,7 +113,7 @@ class DocumentBatches:
         pad_id: int = 1,
         size: EpochSize = WHOLE,
     ) -> None:
-        self.ids, self.pad_id = np.asarray(ids), pad_id
+        self.ids, self.pad_id = without_subclass(ids), pad_id
         self.bs, self.max_tokens = bs, max_tokens
         self.seed, self.shuffle, self.backward = seed, shuffle, is_backward(direction)
         self.size = size

@@ -1,11 +1,11 @@
-"""A prepared corpus: a folder of flat id arrays that are memory-mapped, with one vocabulary.
+"""A prepared corpus: a folder of flat id arrays that stay on the disk, with one vocabulary.
 
 Reading one needs numpy alone; only `encode`, for new texts, builds the tokenizer.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -19,11 +19,13 @@ from ulmfit.text.decode import decode_pieces, decode_words
 from ulmfit.text.display import corpus_html
 from ulmfit.text.manifest import REPAIR, CorpusManifest
 from ulmfit.text.vocab import Vocab
+from ulmfit.text.windows import FlatArray, open_flat
 
 if TYPE_CHECKING:
     from ulmfit.text.tokenizers import Tokenizer
 
 SUBWORD_MODEL = "tokenizer/subwords.model"
+_BLOCK = 1 << 22  # numbers looked at at once
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -33,8 +35,8 @@ class Corpus:
     folder: Path
     manifest: CorpusManifest
     vocab: Vocab
-    ids: np.ndarray
-    """All tokens of all documents, flat and memory-mapped."""
+    ids: FlatArray
+    """All tokens of all documents, flat: memory-mapped, and read in windows where they are very many."""
     offsets: np.ndarray
     """Document d is ids[offsets[d]:offsets[d + 1]]."""
     splits: np.ndarray
@@ -56,8 +58,9 @@ class Corpus:
             raise UserError(
                 f"{folder / 'vocab.json'} is not the vocabulary of this corpus: {REPAIR} {folder}"
             )
-        names = ("ids", "offsets", "splits", "characters")
-        ids, offsets, splits, characters = (_open(folder / f"{name}.npy") for name in names)
+        ids = _open(folder / "ids.npy", open_flat)
+        names = ("offsets", "splits", "characters")
+        offsets, splits, characters = (_open(folder / f"{name}.npy") for name in names)
         labels = _open(folder / "labels.npy") if manifest.label_kind != "none" else None
         n = sum(split.documents for split in manifest.splits.values())
         per_document = (splits, characters, *(() if labels is None else (labels,)))
@@ -252,20 +255,29 @@ class Corpus:
         return corpus_html(self)
 
 
-def _open(path: Path) -> np.ndarray:
-    """Map an array into memory: numbers, one for each document or token, or one row of them."""
-    try:
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
-        if not isinstance(array, np.ndarray) or array.ndim not in (1, 2):
-            raise ValueError("no list of numbers")
-    except Exception as error:  # numpy reads a header as Python: any error of its parser may come
-        reason = str(error).partition("\n")[0]
-        raise UserError(f"{path} cannot be read ({reason}): {REPAIR} {path.parent}") from error
+def _mapped(path: Path) -> np.ndarray:
+    """Map an array into memory: numbers, one for each document, or one row of them."""
+    array = np.load(path, mmap_mode="r", allow_pickle=False)
+    if not isinstance(array, np.ndarray) or array.ndim not in (1, 2):
+        raise ValueError("no list of numbers")
     return array
 
 
-def _is_within(array: np.ndarray, least: int, limit: int | None) -> bool:
+def _open(path: Path, reader: Callable[[Path], Any] = _mapped) -> Any:
+    """Read an array of the folder, or say in one line why not."""
+    try:
+        return reader(path)
+    except Exception as error:  # numpy reads a header as Python: any error of its parser may come
+        reason = str(error).partition("\n")[0]
+        raise UserError(f"{path} cannot be read ({reason}): {REPAIR} {path.parent}") from error
+
+
+def _is_within(array: FlatArray, least: int, limit: int | None) -> bool:
     """Tell whether an array holds whole numbers from `least` on and below `limit`."""
     if array.ndim != 1 or array.dtype.kind not in "iu":
         return False
-    return not len(array) or bool(array.min() >= least and (limit is None or array.max() < limit))
+    for start in range(0, len(array), _BLOCK):
+        block = array[start : start + _BLOCK]
+        if block.min() < least or (limit is not None and block.max() >= limit):
+            return False
+    return True

@@ -16,6 +16,7 @@ import numpy as np
 
 from ulmfit.errors import UserError
 from ulmfit.text.epochs import WHOLE, EpochSize
+from ulmfit.text.windows import FlatArray, without_subclass
 
 # Tokens gathered at once and handed out batch by batch: numpy's cost per call is paid once for
 # 14 batches of 64 x 72.
@@ -57,7 +58,7 @@ class LMStream:
 
     def __init__(
         self,
-        ids: np.ndarray,
+        ids: FlatArray,
         offsets: np.ndarray,
         *,
         rows: np.ndarray,
@@ -72,7 +73,7 @@ class LMStream:
         split: str = "training",
         size: EpochSize = WHOLE,
     ) -> None:
-        self.ids = np.asarray(ids)  # a plain view: indexing np.memmap itself is slower
+        self.ids = without_subclass(ids)
         rows = np.asarray(rows, np.int64)
         starts, stops = offsets[rows], offsets[rows + 1]
         filled = stops > starts

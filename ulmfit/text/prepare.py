@@ -6,7 +6,7 @@ vocabulary is known and the codes become ids. Nothing depends on the number of w
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -22,13 +22,14 @@ from ulmfit.text.documents import Source
 from ulmfit.text.labels import LabelStore
 from ulmfit.text.locate import subword_model
 from ulmfit.text.manifest import FORMAT, CorpusManifest
+from ulmfit.text.parts import Parts
 from ulmfit.text.pieces import SubwordSplitter, train_subwords
 from ulmfit.text.rules import apply_rules
 from ulmfit.text.sources import open_source
 from ulmfit.text.tally import Tally
 from ulmfit.text.tokenizers import VERSION
 from ulmfit.text.vocab import Vocab
-from ulmfit.text.workers import DocumentCoder
+from ulmfit.text.workers import MAX_TOKENS, DocumentCoder
 from ulmfit.unfinished import sweep
 
 if TYPE_CHECKING:
@@ -68,6 +69,7 @@ def prepare(
     with atomic_folder(out, kind="corpus") as folder:
         coder = DocumentCoder(_with_model(opened, config, folder), n_workers=n_workers)
         tally, labels = Tally(), LabelStore(opened.label_kind)
+        parts = Parts(folder / "tokens.part")
         with open(folder / "codes.part", "w+b") as codes:
             for documents, coded in coder.code(opened.batches()):
                 tally.add(documents, coded)
@@ -75,11 +77,13 @@ def prepare(
                 codes.write(coded.codes.tobytes())
                 if progress:
                     progress(tally.n_documents, tally.n_tokens)
-            tokens = coder.tokens
-            vocab = _vocabulary(coder, tally.counts(tokens, config.vocab_splits), opened.name)
-            ids = vocab.encode(tokens)
-            _write_ids(codes, folder / "ids.npy", ids, tally.n_tokens)
-        (folder / "codes.part").unlink()
+                if coder.n_tokens > MAX_TOKENS:
+                    parts.add(tally.close(coder.tokens))
+                    coder.forget()
+            parts.add(tally.close(coder.tokens))
+            counts = parts.counts(config.vocab_splits, config.max_vocab)
+            vocab = _vocabulary(coder, counts, opened.name)
+            _write_ids(codes, folder / "ids.npy", parts.ids(vocab), len(vocab), tally.n_tokens)
         vocab.save(folder / "vocab.json")
         found = labels.finish(opened.name)
         _write_arrays(folder, tally, found.values)
@@ -89,12 +93,14 @@ def prepare(
             config=replace(config, sp_model=None),
             label_kind=opened.label_kind,
             label_names=found.names,
-            splits=tally.summaries(ids),
+            splits=tally.summaries(parts.unknown(vocab)),
             vocab_fingerprint=vocab.fingerprint,
             tokenizer_fingerprint=coder.tokenizer.fingerprint,
             versions={name: version(name) for name in ("spacy", "sentencepiece", "numpy")},
             notices=tuple(opened.notices),
         )
+        for part in folder.glob("*.part"):
+            part.unlink()
         manifest.save(folder)
         (folder / "README.md").write_text(Corpus.load(folder).card(), encoding="utf-8")
     return Corpus.load(out)
@@ -164,19 +170,28 @@ def _vocabulary(coder: DocumentCoder, counts: dict[str, int], name: str) -> Voca
     )
 
 
-def _write_ids(codes: BinaryIO, path: Path, ids: np.ndarray, n_tokens: int) -> None:
-    """Renumber the codes into `path`, a block at a time, in the smallest type that holds all ids."""
-    narrow = ids.astype(np.min_scalar_type(max(int(ids.max()), 256)))
+def _write_ids(
+    codes: BinaryIO,
+    path: Path,
+    parts: Iterable[tuple[int, np.ndarray]],
+    n_vocab: int,
+    n_tokens: int,
+) -> None:
+    """Renumber the codes of each part into `path`, a block at a time, in the smallest type that holds all ids."""
+    dtype = np.min_scalar_type(max(n_vocab - 1, 256))
     codes.seek(0)
     with open(path, "wb") as file:
         header = {
-            "descr": np.lib.format.dtype_to_descr(narrow.dtype),
+            "descr": np.lib.format.dtype_to_descr(dtype),
             "fortran_order": False,
             "shape": (n_tokens,),
         }
         np.lib.format.write_array_header_1_0(file, header)
-        while block := codes.read(4 * _BLOCK):
-            file.write(narrow[np.frombuffer(block, np.int32)].tobytes())
+        for n_running, ids in parts:
+            narrow = ids.astype(dtype)
+            for start in range(0, n_running, _BLOCK):
+                block = codes.read(4 * min(_BLOCK, n_running - start))
+                file.write(narrow[np.frombuffer(block, np.int32)].tobytes())
 
 
 def _write_arrays(folder: Path, tally: Tally, labels: np.ndarray | None) -> None:

@@ -10,8 +10,8 @@ from ulmfit.config import SPLITS
 from ulmfit.text.chunks import Growing
 from ulmfit.text.documents import Documents
 from ulmfit.text.manifest import SplitSummary
+from ulmfit.text.parts import Part
 from ulmfit.text.spans import Coded
-from ulmfit.text.vocab import UNK_ID
 
 _NEVER = np.iinfo(np.int64).max
 
@@ -25,9 +25,8 @@ class Tally:
             Growing(np.uint8),
             Growing(np.uint32),
         )
-        self._counts = np.zeros((len(SPLITS), 0), np.int64)
-        self._first = np.zeros(0, np.int64)
         self.n_tokens = 0
+        self._begin()
 
     def add(self, documents: Documents, coded: Coded) -> None:
         """Count a batch of documents."""
@@ -75,21 +74,24 @@ class Tally:
         """Characters of each raw text."""
         return self._characters.values
 
-    def counts(self, tokens: Sequence[str], splits: Sequence[str]) -> dict[str, int]:
-        """Return the count of each token in some splits, in the order in which the tokens first occurred."""
-        total = self._counts[[SPLITS.index(split) for split in splits]].sum(0)
-        order = np.argsort(self._first, kind="stable")
-        seen = order[total[order] > 0]
-        return {
-            tokens[code]: n for code, n in zip(seen.tolist(), total[seen].tolist(), strict=True)
-        }
+    def close(self, tokens: Sequence[str]) -> Part:
+        """Return what was counted since the last part, given the tokens of its codes, and begin the next part."""
+        self._make_room(len(tokens))
+        n = len(tokens)
+        part = Part(tokens, self._first[:n], self._counts[:, :n], self.n_tokens - self._closed)
+        self._begin()
+        return part
 
-    def summaries(self, ids: np.ndarray) -> dict[str, SplitSummary]:
-        """Return the size of each split that has documents, given the id of each code."""
-        unknown = np.flatnonzero(ids[: len(self._first)] == UNK_ID)
-        sizes = np.bincount(self.splits, minlength=len(SPLITS))
+    def _begin(self) -> None:
+        self._counts = np.zeros((len(SPLITS), 0), np.int64)
+        self._first = np.zeros(0, np.int64)
+        self._closed = self.n_tokens
+
+    def summaries(self, unknown: np.ndarray) -> dict[str, SplitSummary]:
+        """Return the size of each split that has documents, given its number of unknown tokens."""
+        of_split = [self.splits == number for number in range(len(SPLITS))]
         return {
-            name: SplitSummary(int(size), int(counts.sum()), int(counts[unknown].sum()))
-            for name, size, counts in zip(SPLITS, sizes, self._counts, strict=True)
-            if size
+            name: SplitSummary(int(held.sum()), int(self.lengths[held].sum()), int(unknown[number]))
+            for number, (name, held) in enumerate(zip(SPLITS, of_split, strict=True))
+            if held.any()
         }

@@ -23,6 +23,8 @@ from ulmfit.text.memo import Memo, cache_folder
 from ulmfit.text.spans import Coded
 from ulmfit.text.tokenizers import Tokenizer, build_tokenizer
 
+MAX_TOKENS = 600_000  # distinct ones remembered; all of IMDb has half of that
+
 
 @dataclass(frozen=True)
 class LocalCodes:
@@ -33,12 +35,22 @@ class LocalCodes:
 
 
 class DocumentCoder:
-    """Code batches of documents; `tokens[code]` is the token of a code."""
+    """Code batches of documents; `tokens[code]` is the token of a code, until all are forgotten."""
 
     def __init__(self, config: TextConfig, *, n_workers: int = 0) -> None:
         self.config, self.n_workers = config, n_workers
         self.tokenizer = build_tokenizer(config)
-        self._shared = defaultdict(itertools.count().__next__)
+        self._shared = _numbering()
+
+    @property
+    def n_tokens(self) -> int:
+        """Count the tokens it remembers."""
+        return len(self._shared) if self.n_workers else len(self.tokenizer.coder.spans)
+
+    def forget(self) -> None:
+        """Begin with an empty memory and new codes; between two batches."""
+        self._shared = _numbering()
+        self.tokenizer.forget()
 
     @property
     def tokens(self) -> list[str]:
@@ -83,6 +95,10 @@ class DocumentCoder:
         return Coded(shared[local.coded.codes], local.coded.lengths)
 
 
+def _numbering() -> defaultdict[str, int]:
+    return defaultdict(itertools.count().__next__)
+
+
 def remembering(tokenizer: Tokenizer) -> Memo:
     """Give a new tokenizer the memory of earlier runs, and return where to save it."""
     memo = Memo(cache_folder(), tokenizer.fingerprint)
@@ -101,6 +117,8 @@ def _start(config: TextConfig) -> None:
 
 def _code(fields: tuple[list[str], ...]) -> LocalCodes:
     assert _tokenizer is not None
+    if len(_tokenizer.coder.spans) > MAX_TOKENS:
+        _tokenizer.forget()
     coded = _tokenizer.code(fields)
     distinct, codes = np.unique(coded.codes, return_inverse=True)
     tokens = _tokenizer.coder.tokens
