@@ -1,8 +1,8 @@
-"""One training step of the full-size classifier: fastai's own against ours.
+"""One training step of the classifier: fastai's own against ours.
 
-    python benchmarks/classifier_step.py [--bs 32] [--length 288] [--spread 0] [--rounds 3] [--threads 2]
+    python benchmarks/classifier_step.py [--sizes 400 1152 3] [--bs 32] [--length 288] [--spread 0] [--rounds 3] [--threads 2]
 
-Both arms hold the same AWD-LSTM (400 / 1152 / 3 layers) with concat pooling and a head of 50 units, from
+Both arms hold the same AWD-LSTM (the paper's sizes unless told) with concat pooling and a head of 50 units, from
 the same weights, all dropouts on, every layer training, and read the same documents of random ids, of
 `--length` tokens each; `--spread 0.6` draws lengths around it as film reviews have them (log-normal). A
 step is: forward, cross entropy, activation and temporal regularisation (2, 1), backward, gradient
@@ -21,7 +21,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -119,7 +119,12 @@ def seconds(step: Step, batch: Batch) -> float:
 
 def compare(options: argparse.Namespace) -> dict[str, object]:
     """Alternate steps of both arms."""
-    model = Classifier(ClassifierArch(N_LABELS), options.n_vocab, precision=options.precision)
+    arch = ClassifierArch(N_LABELS)
+    emb_sz, n_hid, n_layers = options.sizes
+    arch = replace(
+        arch, encoder=replace(arch.encoder, emb_sz=emb_sz, n_hid=n_hid, n_layers=n_layers)
+    )
+    model = Classifier(arch, options.n_vocab, precision=options.precision)
     steps = {name: arm(model) for name, arm in ARMS.items()}
     warm_up = make_batch(options)
     losses = {name: round(step(warm_up), 4) for name, step in steps.items()}
@@ -143,6 +148,14 @@ def compare(options: argparse.Namespace) -> dict[str, object]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--n-vocab", type=int, default=30_000)
+    parser.add_argument(
+        "--sizes",
+        type=int,
+        nargs=3,
+        default=(400, 1152, 3),
+        metavar="N",
+        help="embedding, units, layers",
+    )
     parser.add_argument("--bs", type=int, default=32)
     parser.add_argument("--length", type=int, default=288, help="tokens of a document")
     parser.add_argument("--spread", type=float, default=0.0, help="of log lengths; reviews: 0.6")
@@ -156,6 +169,7 @@ def main() -> None:
     result: dict[str, object] = {
         "benchmark": "classifier_step",
         "n_vocab": options.n_vocab,
+        "sizes": list(options.sizes),
         "bs": options.bs,
         "length": options.length,
         "spread": options.spread,

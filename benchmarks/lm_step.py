@@ -1,8 +1,8 @@
-"""One training step of the full-size language model: fastai's own against ours.
+"""One training step of the language model: fastai's own against ours.
 
-    python benchmarks/lm_step.py [--n-vocab 30000] [--rounds 3] [--threads 2] [--memory]
+    python benchmarks/lm_step.py [--n-vocab 30000] [--sizes 400 1152 3] [--rounds 3] [--threads 2] [--memory]
 
-Both arms hold the same AWD-LSTM (400 / 1152 / 3 layers, all dropouts on) from the same weights and
+Both arms hold the same AWD-LSTM (the paper's sizes unless told, all dropouts on) from the same weights and
 see the same batches of random ids. A step is: forward, cross entropy over the whole vocabulary,
 activation and temporal regularisation (2, 1), backward, gradient clipping, Adam. Stock is fastai's
 model, loss and Adam; ours is the package's model and fused loss with torch's fused AdamW.
@@ -83,6 +83,11 @@ def our_step(model: LanguageModel) -> Step:
 ARMS: dict[str, Callable[[LanguageModel], Step]] = {"stock": stock_step, "ours": our_step}
 
 
+def make_model(options: argparse.Namespace) -> LanguageModel:
+    arch = ArchConfig("awd_lstm", *options.sizes)
+    return LanguageModel(arch, options.n_vocab, precision=options.precision)
+
+
 def make_batch(options: argparse.Namespace) -> tuple[Tensor, Tensor]:
     window = torch.randint(9, options.n_vocab, (options.bs, options.seq_len + 1))
     return window[:, :-1].contiguous(), window[:, 1:].contiguous()
@@ -96,7 +101,7 @@ def seconds(step: Step, batch: tuple[Tensor, Tensor]) -> float:
 
 def compare(options: argparse.Namespace) -> dict[str, object]:
     """Alternate steps of both arms."""
-    model = LanguageModel(ArchConfig(), options.n_vocab, precision=options.precision)
+    model = make_model(options)
     steps = {name: arm(model) for name, arm in ARMS.items()}
     warm_up = make_batch(options)
     losses = {name: round(step(*warm_up), 4) for name, step in steps.items()}
@@ -119,9 +124,7 @@ def compare(options: argparse.Namespace) -> dict[str, object]:
 def peak_rss_mb(options: argparse.Namespace) -> float:
     """Train two steps of one arm and read this process's highest resident memory."""
     # No name for the model: the stock arm copies it and lets it go.
-    step = ARMS[options.only](
-        LanguageModel(ArchConfig(), options.n_vocab, precision=options.precision)
-    )
+    step = ARMS[options.only](make_model(options))
     for _ in range(2):
         step(*make_batch(options))
     return round(peak_mb())
@@ -139,6 +142,14 @@ def measure_memory() -> dict[str, float]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--n-vocab", type=int, default=30_000)
+    parser.add_argument(
+        "--sizes",
+        type=int,
+        nargs=3,
+        default=(400, 1152, 3),
+        metavar="N",
+        help="embedding, units, layers",
+    )
     parser.add_argument("--bs", type=int, default=64)
     parser.add_argument("--seq-len", type=int, default=72)
     parser.add_argument("--rounds", type=int, default=3)
@@ -155,6 +166,7 @@ def main() -> None:
         return
     result: dict[str, object] = {
         "n_vocab": options.n_vocab,
+        "sizes": list(options.sizes),
         "threads": torch.get_num_threads(),
         "precision": options.precision,
         "native_bf16": has_fast_bf16(),
