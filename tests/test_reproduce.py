@@ -32,6 +32,8 @@ from ulmfit.reproduction.results import mean_accuracy
 from ulmfit.reproduction.settings import apply_settings
 from ulmfit.reproduction.sheet import Results
 from ulmfit.text.corpus import Corpus
+from ulmfit.training.checkpoint import Checkpoint, save_checkpoint
+from ulmfit.training.run import CHECKPOINT, Run
 
 Capture = pytest.CaptureFixture[str]
 WORDS = ("text.tokenizer=word", "text.sp_model=none", "text.min_freq=1")
@@ -444,6 +446,25 @@ def test_an_estimate_counts_the_tokens_that_will_be_read(data_dir: Path, tmp_pat
     assert "pretrain-lm: 1 training, about" in said and "an estimate from a few steps" in said
     after = Bench.open(bench.experiment, tmp_path, data_dir=data_dir).estimate()
     assert after.seconds == 0 and all(stage.n_done == 1 for stage in after.stages)
+
+
+@pytest.mark.usefixtures("without_pictures")
+def test_an_estimate_leaves_out_what_was_learnt_before_an_interruption(
+    data_dir: Path, tmp_path: Path
+) -> None:
+    settings = ("stage1.epochs=4", "stage1.direction=both", "stage3.epochs=3")
+    bench = Bench.open(experiment(settings=settings), tmp_path, data_dir=data_dir)
+    lm = bench.planned[0].lm
+    assert lm is not None
+    whole = bench.estimate().stages[0]
+    for direction, epoch in (("forward", 1), ("backward", 2)):
+        place = Run(tmp_path / lm.folder, {}).folder / f"{direction}.training"
+        place.mkdir(parents=True)
+        facts = {"epoch": epoch, "batch": 0}
+        save_checkpoint(place / CHECKPOINT, Checkpoint({"weight": torch.zeros(1)}, facts))
+    assert bench.estimate().stages[0].tokens == pytest.approx(whole.tokens * (3 / 4 + 2 / 4) / 2)
+    (place / CHECKPOINT).write_bytes(b"damaged")  # whoever goes on will be told
+    assert bench.estimate().stages[0].tokens == pytest.approx(whole.tokens * (3 / 4 + 1) / 2)
 
 
 # --- the verb

@@ -16,6 +16,7 @@ import numpy as np
 from ulmfit.files import MANIFEST
 from ulmfit.inference.pair import LanguageModelPair
 from ulmfit.models.arch import ArchConfig
+from ulmfit.reproduction.begun import directions_of, share_done
 from ulmfit.reproduction.plan import Planned, Training, trainings
 from ulmfit.stages.direction import Source, resolve_direction
 from ulmfit.text.corpus import Corpus
@@ -35,9 +36,9 @@ class StageEstimate:
     stage: str
     n_trainings: int
     n_done: int
-    """Of them finished; one that was interrupted counts as not begun."""
+    """Of them finished."""
     tokens: float
-    """To read, all epochs together."""
+    """Still to read, all epochs together; what a training has learnt that was interrupted is not read again."""
     seconds: float
 
     def __str__(self) -> str:
@@ -59,7 +60,7 @@ class Estimate:
     answer_seconds: float
     """For the documents to be answered, all runs together."""
     memory_mb: float
-    """The peak of this process while it measured; not a number where the system does not tell."""
+    """The peak of this process while it measured, twice if two directions train at the same time; not a number where the system does not tell."""
     gpu_mb: float
     """The same on the GPU, if there is one."""
 
@@ -92,14 +93,15 @@ def estimate(
     rows = []
     for stage in (name for name in STAGES if numbers[name]):
         left = [t for t in every if t.stage == stage and not is_done[t]]
-        costs = [gauge.cost(t) for t in left]
+        costs = [gauge.cost(t, out / t.folder) for t in left]
         tokens, seconds = (sum(column) for column in zip(*costs)) if costs else (0.0, 0.0)
         rows.append(
             StageEstimate(stage, numbers[stage], numbers[stage] - len(left), tokens, seconds)
         )
     unanswered = [p for p in planned if not is_done[p.classifier]]
     answers = sum(gauge.answers(p.classifier, split) for p in unanswered)
-    return Estimate(len(planned), tuple(rows), answers, peak_mb(), peak_gpu_mb())
+    n_processes = max(gauge.n_processes(t.config) for t in every)
+    return Estimate(len(planned), tuple(rows), answers, n_processes * peak_mb(), peak_gpu_mb())
 
 
 def _arch(every: Sequence[Training], lm: Source | None) -> ArchConfig:
@@ -118,23 +120,29 @@ class _Gauge:
         self.lm = lm.forward if isinstance(lm, LanguageModelPair) else lm
         self._paces: dict[str, Pace] = {}
 
-    def cost(self, training: Training) -> tuple[float, float]:
-        """Give the tokens and the seconds of a training."""
+    def cost(self, training: Training, out: Path) -> tuple[float, float]:
+        """Give the tokens and the seconds that a training will still take, whose result will be `out`."""
         config = training.config
         if training.stage == "carry_over":
             return 0.0, 0.0
         pace, tokens = self._pace(config), 0.0
-        learnt, measured = self._rows(config)
+        learnt, measured, n_batches = self._rows(config)
         # The layers, and the decoder; a classifier's embedding is a group of its own, beside its head.
         n_groups = self.arch.n_layers + (2 if isinstance(config, ClassifierConfig) else 1)
-        seconds = 0.0
-        for phase in config.phases(n_groups):
+        phases, seconds = config.phases(n_groups), 0.0
+        for phase in phases:
             tokens += phase.epochs * learnt
             seconds += phase.epochs * (
                 learnt * pace.learning(phase, n_groups) + measured * pace.reading
             )
         n_directions = self._directions(config)
-        return n_directions * tokens, seconds * (1 if self._is_parallel(config) else n_directions)
+        folders = directions_of(out) if n_directions == 2 else [out]
+        n_epochs = sum(phase.epochs for phase in phases)
+        left = [
+            1 - share_done(folder, n_batches=n_batches, n_epochs=n_epochs) for folder in folders
+        ]
+        together = max if self.n_processes(config) == 2 else sum
+        return sum(left) * tokens, seconds * together(left)
 
     def answers(self, training: Training, split: str) -> float:
         """Give the seconds that a classifier takes to answer."""
@@ -149,11 +157,12 @@ class _Gauge:
             self._paces[kind] = self._measured(config)
         return self._paces[kind]
 
-    def _is_parallel(self, config: StageConfig) -> bool:
-        return self._directions(config) == 2 and is_worth_it(self.corpus)
+    def n_processes(self, config: StageConfig) -> int:
+        """Count the directions that train at the same time."""
+        return self._directions(config) if is_worth_it(self.corpus) else 1
 
     def _measured(self, config: StageConfig) -> Pace:
-        with as_a_worker() if self._is_parallel(config) else nullcontext():
+        with as_a_worker() if self.n_processes(config) == 2 else nullcontext():
             return self._pace_of(config)
 
     def _pace_of(self, config: StageConfig) -> Pace:
@@ -162,8 +171,8 @@ class _Gauge:
         assert isinstance(config, (PretrainConfig, FinetuneConfig))
         return lm_pace(self.corpus, config, lm=self.lm)
 
-    def _rows(self, config: StageConfig) -> tuple[float, float]:
-        """Count the tokens to learn from, and those to be measured on."""
+    def _rows(self, config: StageConfig) -> tuple[float, float, int]:
+        """Count the tokens that an epoch learns from, those it is measured on, and its batches."""
         rows = config.rows(self.corpus)
         learnt, measured = _count(self.corpus, rows.train), _count(self.corpus, rows.valid)
         n_whole = (
@@ -172,7 +181,8 @@ class _Gauge:
             else -(-learnt // (config.bs * config.seq_len))
         )
         most = config.epoch_size().most(n_whole)
-        return learnt * (1 if most is None else most / max(1, n_whole)), measured
+        n_batches = n_whole if most is None else most
+        return learnt * n_batches / max(1, n_whole), measured, n_batches
 
     def _directions(self, config: StageConfig) -> int:
         is_both = self.is_both if config.direction == "auto" else config.direction == "both"

@@ -73,6 +73,15 @@ def load_checkpoint(path: str | Path) -> Checkpoint | None:
     return Checkpoint(tensors, json.loads(facts))
 
 
+def load_facts(path: str | Path) -> Any:
+    """Read a checkpoint's facts alone, without proof that they are whole; None if there are none to read."""
+    try:
+        with safe_open(path, "pt") as file:
+            return json.loads((file.metadata() or {})["facts"])
+    except (OSError, SafetensorError, ValueError, KeyError):
+        return None
+
+
 def flush_to_disk(path: Path) -> None:
     """Wait until a file's content is on the disk: renamed before, it could be empty after a power cut."""
     with open(path, "r+b") as file:
