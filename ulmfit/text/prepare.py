@@ -18,7 +18,7 @@ from ulmfit.config import TextConfig
 from ulmfit.errors import UserError
 from ulmfit.files import atomic_folder, fingerprint, hash_file
 from ulmfit.text.corpus import SUBWORD_MODEL, Corpus
-from ulmfit.text.documents import Source
+from ulmfit.text.documents import Documents, Source
 from ulmfit.text.labels import LabelStore
 from ulmfit.text.locate import subword_model
 from ulmfit.text.manifest import FORMAT, CorpusManifest
@@ -26,6 +26,7 @@ from ulmfit.text.parts import Parts
 from ulmfit.text.pieces import SubwordSplitter, train_subwords
 from ulmfit.text.rules import apply_rules
 from ulmfit.text.sources import open_source
+from ulmfit.text.spans import Coded
 from ulmfit.text.tally import Tally
 from ulmfit.text.tokenizers import VERSION
 from ulmfit.text.vocab import Vocab
@@ -71,16 +72,11 @@ def prepare(
         tally, labels = Tally(), LabelStore(opened.label_kind)
         parts = Parts(folder / "tokens.part")
         with open(folder / "codes.part", "w+b") as codes:
-            for documents, coded in coder.code(opened.batches()):
-                tally.add(documents, coded)
+            for documents, coded in _coded(coder, opened, tally, parts):
                 labels.add(documents.labels, documents.splits)
                 codes.write(coded.codes.tobytes())
                 if progress:
                     progress(tally.n_documents, tally.n_tokens)
-                if coder.n_tokens > MAX_TOKENS:
-                    parts.add(tally.close(coder.tokens))
-                    coder.forget()
-            parts.add(tally.close(coder.tokens))
             counts = parts.counts(config.vocab_splits, config.max_vocab)
             vocab = _vocabulary(coder, counts, opened.name)
             _write_ids(codes, folder / "ids.npy", parts.ids(vocab), len(vocab), tally.n_tokens)
@@ -154,6 +150,19 @@ def _counted_texts(source: Source, config: TextConfig) -> Iterator[str]:
         ):
             if split in config.vocab_splits:
                 yield from (apply_rules(config.rules, field) for field in fields)
+
+
+def _coded(
+    coder: DocumentCoder, source: Source, tally: Tally, parts: Parts
+) -> Iterator[tuple[Documents, Coded]]:
+    """Code and count all documents, and begin a new part when there are too many tokens to remember."""
+    for documents, coded in coder.code(source.batches()):
+        tally.add(documents, coded)
+        yield documents, coded
+        if coder.n_tokens > MAX_TOKENS:
+            parts.add(tally.close(coder.tokens))
+            coder.forget()
+    parts.add(tally.close(coder.tokens))
 
 
 def _vocabulary(coder: DocumentCoder, counts: dict[str, int], name: str) -> Vocab:
