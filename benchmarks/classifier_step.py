@@ -27,6 +27,7 @@ from pathlib import Path
 import torch
 from fastai.optimizer import Adam
 from fastai.text.data import pad_chunk
+from lm_step import add_sizes
 from torch import Tensor
 from torch.nn import functional as F
 from torch.nn.utils import clip_grad_norm_
@@ -148,14 +149,7 @@ def compare(options: argparse.Namespace) -> dict[str, object]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--n-vocab", type=int, default=30_000)
-    parser.add_argument(
-        "--sizes",
-        type=int,
-        nargs=3,
-        default=(400, 1152, 3),
-        metavar="N",
-        help="embedding, units, layers",
-    )
+    add_sizes(parser)
     parser.add_argument("--bs", type=int, default=32)
     parser.add_argument("--length", type=int, default=288, help="tokens of a document")
     parser.add_argument("--spread", type=float, default=0.0, help="of log lengths; reviews: 0.6")

@@ -139,17 +139,15 @@ def measure_memory() -> dict[str, float]:
     }
 
 
+def add_sizes(parser: argparse.ArgumentParser) -> None:
+    sizes = {"default": (400, 1152, 3), "metavar": "N", "help": "embedding, units, layers"}
+    parser.add_argument("--sizes", type=int, nargs=3, **sizes)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--n-vocab", type=int, default=30_000)
-    parser.add_argument(
-        "--sizes",
-        type=int,
-        nargs=3,
-        default=(400, 1152, 3),
-        metavar="N",
-        help="embedding, units, layers",
-    )
+    add_sizes(parser)
     parser.add_argument("--bs", type=int, default=64)
     parser.add_argument("--seq-len", type=int, default=72)
     parser.add_argument("--rounds", type=int, default=3)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 import shutil
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -58,6 +61,24 @@ def test_arrays_of_places(both: tuple, places: list[int], rows: int) -> None:
     numbers, windowed = both
     index = np.array(places * rows, np.int64).reshape(rows, -1)
     assert np.array_equal(windowed[index], numbers[index])
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="an open file cannot be replaced there")
+def test_a_file_that_is_replaced_is_read_to_its_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_small(monkeypatch)
+    np.save(tmp_path / "ids.npy", np.arange(N))
+    np.save(tmp_path / "other.npy", np.zeros(N, np.int64))
+    monkeypatch.chdir(tmp_path)
+    windowed = open_flat(Path("ids.npy"))
+    again = copy.deepcopy(windowed)
+    monkeypatch.chdir("/")
+    (tmp_path / "other.npy").replace(tmp_path / "ids.npy")
+    for array in (windowed, again):
+        assert np.array_equal(array[:], np.arange(N))
+        assert array[np.array([N - 1])] == N - 1
+    assert not pickle.loads(pickle.dumps(windowed))[:].any()
 
 
 def test_what_else_an_array_answers(both: tuple) -> None:

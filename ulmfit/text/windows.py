@@ -29,7 +29,7 @@ def open_flat(path: Path) -> FlatArray:
         raise ValueError("its length is not what it says")
     if size <= WHOLE_BYTES:
         return np.load(path, mmap_mode="r", allow_pickle=False)
-    return WindowedArray(path, dtype, shape[0], begin)
+    return WindowedArray(path.resolve(), dtype, shape[0], begin)
 
 
 def without_subclass(array: FlatArray) -> FlatArray:
@@ -38,13 +38,20 @@ def without_subclass(array: FlatArray) -> FlatArray:
 
 
 class WindowedArray:
-    """The array of a long file: what a slice or an array of places holds, as a copy."""
+    """The array of a long file: what a slice or an array of places holds, as a copy.
+
+    The file stays open, so that a corpus that is replaced meanwhile is read to its end, as with a map.
+    """
 
     ndim = 1
 
     def __init__(self, path: Path, dtype: np.dtype, n: int, begin: int) -> None:
         self._path, self.dtype, self._n, self._begin = path, dtype, n, begin
         self._per_window = max(1, WINDOW_BYTES // dtype.itemsize)
+        self._file = open(path, "rb")  # noqa: SIM115 - for as long as this array lives
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return open_flat, (self._path,)
 
     def __len__(self) -> int:
         return self._n
@@ -59,8 +66,7 @@ class WindowedArray:
         start, stop, step = key.indices(self._n)
         if step != 1:
             return self._gather(np.arange(start, stop, step))
-        place = self._begin + start * self.dtype.itemsize
-        return np.fromfile(self._path, self.dtype, max(0, stop - start), offset=place)
+        return np.array(self._mapped(start, max(0, stop - start)))
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         return self[:] if dtype is None else self[:].astype(dtype)
@@ -73,11 +79,11 @@ class WindowedArray:
         found, window = np.empty(places.shape, self.dtype), places // self._per_window
         for number in np.flatnonzero(np.bincount(window.ravel())).tolist():
             held, first = window == number, number * self._per_window
-            found[held] = self._window(first)[places[held] - first]
+            mapped = self._mapped(first, min(self._per_window, self._n - first))
+            found[held] = mapped[places[held] - first]
         return found[()]
 
-    def _window(self, first: int) -> np.ndarray:
-        """Map one window, for as long as the result lives."""
-        n = min(self._per_window, self._n - first)
+    def _mapped(self, first: int, n: int) -> np.ndarray:
+        """Map some numbers, for as long as the result lives."""
         place = self._begin + first * self.dtype.itemsize
-        return np.memmap(self._path, self.dtype, "r", place, (n,))
+        return np.memmap(self._file, self.dtype, "r", place, (n,)) if n else np.empty(0, self.dtype)
