@@ -123,8 +123,8 @@ CLASSIFIER_PRESETS: dict[str, ClassifierConfig] = {
     ),
     # Ours: all layers at once, at rates that hardly differ: a small encoder has more to learn than to forget (docs/log.md).
     "laptop": ClassifierConfig(
-        schedule="one_cycle", bs=32, seq_len=72, epochs=6, min_batches=30, max_batches=150, max_valid=500, lr=5e-3,
-        factor=1.3, wd=0.01, decoupled_wd=True, clip=1.0, drop_mult=0.3, eps=1e-5, moms=(0.8, 0.7, 0.8), max_len=360,
+        schedule="one_cycle", bs=32, seq_len=72, epochs=6, min_batches=30, max_batches=200, max_valid=500, lr=1e-2,
+        factor=1.3, wd=0.01, decoupled_wd=True, clip=1.0, drop_mult=0.2, eps=1e-5, moms=(0.8, 0.7, 0.8), max_len=360,
     ),
     # Ours: the demo and the tests.
     "tiny": ClassifierConfig(
