@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ulmfit.evaluation.answers import Answers
-from ulmfit.evaluation.baselines import LabelledTexts, run_baselines
+from ulmfit.evaluation.baselines import run_baselines
 from ulmfit.evaluation.calibration import fit_temperature
 from ulmfit.evaluation.evidence import (
     ComparisonRow,
@@ -27,6 +27,7 @@ from ulmfit.evaluation.gather import (
 )
 from ulmfit.evaluation.intervals import wilson
 from ulmfit.evaluation.scores import score
+from ulmfit.training.linear import LabelledTexts
 from ulmfit.training.temperature import softmax
 
 NASTY = "<script>alert('x')</script> costs $5 & *more* | [link](http://x) \x00\ud800 " + "x" * 300

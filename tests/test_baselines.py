@@ -18,14 +18,9 @@ from sklearn.pipeline import make_pipeline
 from sklearn.svm import LinearSVC
 
 from ulmfit.errors import UserError
-from ulmfit.evaluation.baselines import (
-    BASELINES,
-    LabelledTexts,
-    log_count_ratio,
-    run_baseline,
-    run_baselines,
-)
+from ulmfit.evaluation.baselines import BASELINES, run_baseline, run_baselines
 from ulmfit.text.corpus import Corpus
+from ulmfit.training.linear import LabelledTexts, log_count_ratio
 
 MOODS = ("dull", "fine", "strange")
 

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from ulmfit.evaluation import kept
-from ulmfit.evaluation.baselines import LabelledTexts, run_baseline
+from ulmfit.evaluation.baselines import run_baseline
 from ulmfit.evaluation.kept import baseline_answers
 from ulmfit.text.corpus import Corpus
+from ulmfit.training.linear import LabelledTexts
 
 NAMES = ("majority", "tfidf")
 

@@ -14,9 +14,10 @@ from pathlib import Path
 import numpy as np
 
 from ulmfit.evaluation.answers import Answers
-from ulmfit.evaluation.baselines import BaselineAnswers, LabelledTexts, run_baseline
+from ulmfit.evaluation.baselines import BaselineAnswers, run_baseline
 from ulmfit.files import atomic_file, fingerprint, read_json, write_json
 from ulmfit.text.corpus import Corpus
+from ulmfit.training.linear import LabelledTexts
 
 
 def baseline_answers(
