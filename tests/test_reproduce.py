@@ -320,6 +320,7 @@ def test_without_unlabelled_text_each_budget_has_its_own_language_model() -> Non
     for p in planned:
         assert p.lm and p.lm.folder == f"seed{p.run.seed}/labels-{p.run.n_labels}/2_finetune_lm"
         assert p.lm.config.n_labels == p.classifier.config.n_labels == p.run.n_labels  # type: ignore[attr-defined]
+        assert p.classifier.config.few_labels is None  # type: ignore[attr-defined]  # a teacher would read them, too
     for asked in ({"labels": (12,)}, {"lm": "here"}):
         with pytest.raises(UserError, match=r"--no-unlabelled .* give --labels"):
             experiment(unlabelled=False, **asked)

@@ -22,6 +22,7 @@ from ulmfit.stages.direction import Source, resolve_direction
 from ulmfit.text.corpus import Corpus
 from ulmfit.training.classifier_config import ClassifierConfig
 from ulmfit.training.config import FinetuneConfig, PretrainConfig, StageConfig
+from ulmfit.training.lesson import SURE, Lesson, asked
 from ulmfit.training.memory import peak_gpu_mb, peak_mb
 from ulmfit.training.pace import Pace, classifier_pace, lm_pace
 from ulmfit.training.side_by_side import as_a_worker, is_worth_it
@@ -127,8 +128,7 @@ class _Gauge:
             return 0.0, 0.0
         pace, tokens = self._pace(config), 0.0
         learnt, measured, n_batches = self._rows(config)
-        # The layers, and the decoder; a classifier's embedding is a group of its own, beside its head.
-        n_groups = self.arch.n_layers + (2 if isinstance(config, ClassifierConfig) else 1)
+        n_groups = self._n_groups(config)
         phases, seconds = config.phases(n_groups), 0.0
         for phase in phases:
             tokens += phase.epochs * learnt
@@ -173,16 +173,28 @@ class _Gauge:
 
     def _rows(self, config: StageConfig) -> tuple[float, float, int]:
         """Count the tokens that an epoch learns from, those it is measured on, and its batches."""
-        rows = config.rows(self.corpus)
+        rows, size = config.rows(self.corpus), config.epoch_size()
+        if isinstance(config, ClassifierConfig):
+            pool = asked(self.corpus, rows, config)
+            pool = pool[
+                : round(SURE * len(pool))
+            ]  # any of them: which will be sure is not known yet
+            lesson = Lesson(pool, pool)
+            size = lesson.epoch_size(config, rows, n_groups=self._n_groups(config))
+            rows = lesson.added_to(rows)
         learnt, measured = _count(self.corpus, rows.train), _count(self.corpus, rows.valid)
         n_whole = (
             -(-len(rows.train) // config.bs)
             if isinstance(config, ClassifierConfig)
             else -(-learnt // (config.bs * config.seq_len))
         )
-        most = config.epoch_size().most(n_whole)
+        most = size.most(n_whole)
         n_batches = n_whole if most is None else most
         return learnt * n_batches / max(1, n_whole), measured, n_batches
+
+    def _n_groups(self, config: StageConfig) -> int:
+        """Count the layers, and the decoder; a classifier's embedding is a group of its own, beside its head."""
+        return self.arch.n_layers + (2 if isinstance(config, ClassifierConfig) else 1)
 
     def _directions(self, config: StageConfig) -> int:
         is_both = self.is_both if config.direction == "auto" else config.direction == "both"

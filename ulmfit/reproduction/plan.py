@@ -183,6 +183,8 @@ def plan(experiment: Experiment, *, knows_texts: bool = False) -> tuple[Planned,
         if experiment.unlabelled:
             shared(AS_IT_IS, lm_seed, home)  # first: a row with the same settings takes it
         config = experiment.recipe(run.row, seed=run.seed).train_classifier
+        if not experiment.unlabelled:
+            config = replace(config, few_labels=None)
         classifier = Training(
             "train_classifier", _join(folder, CLASSIFIER), replace(config, n_labels=run.n_labels or config.n_labels)
         )  # fmt: skip

@@ -29,7 +29,6 @@ from ulmfit.stages.direction import (
     resolve_direction,
 )
 from ulmfit.text.corpus import Corpus
-from ulmfit.text.holdout import Rows
 from ulmfit.training.alone import alone
 from ulmfit.training.classifier_config import ClassifierConfig
 from ulmfit.training.classifier_learner import ClassifierLearner, classifier_learner
@@ -83,7 +82,7 @@ def _one(
     with alone(), open_run(out, settings=settings, restart=session.restart) as run:
         if not run.is_finished:
             learn = classifier_learner(corpus, lm.parts, config=config)
-            for notice in (learn.rows.notice, learn.dls.train.dataset.notice):
+            for notice in (*_notices(learn), learn.dls.train.dataset.notice):
                 session.say(notice, config.direction)
             trained = train(
                 learn,
@@ -140,7 +139,9 @@ def _write(
         metrics["valid_accuracy"] = trained.best.accuracy
         temperature = _temperature(log_probabilities(logits[None], labels), truth, labels)
         labels = labels.tempered(temperature)
-    provenance = _provenance(run.settings, corpus, lm.fingerprint, config, metrics, learn.rows)
+    n_labelled = len(learn.rows.train)
+    notes = (f"{n_labelled:,} labelled documents; {'; '.join(_notices(learn))}",)
+    provenance = _provenance(run.settings, corpus, lm.fingerprint, config, metrics, notes)
     save_classifier(
         run.out,
         {config.direction: learn.model.state_dict()},
@@ -152,6 +153,11 @@ def _write(
         history=[asdict(row) for row in trained.epochs],
         files=history_files(trained, provenance),
     )
+
+
+def _notices(learn: ClassifierLearner) -> tuple[str, ...]:
+    """Say what is held out, and what is learnt from that nobody labelled."""
+    return tuple(filter(None, (learn.rows.notice, learn.lesson.notice)))
 
 
 def _join(
@@ -174,11 +180,12 @@ def _join(
         if labels.kind == "category":
             metrics["valid_accuracy"] = float((found.argmax(1) == truth).mean())
     parent = str(run.settings["parent"])
+    notes = forward.manifest.provenance.notes  # of both: they learn from the same documents
     join_classifiers(
         run.out,
         forward=forward.parts,
         backward=backward.parts,
-        provenance=_provenance(run.settings, corpus, parent, config, metrics, rows),
+        provenance=_provenance(run.settings, corpus, parent, config, metrics, notes),
         temperature=temperature,
         files={
             f"{name}-{one.directions[0]}.{kind}": (one.folder / f"{name}.{kind}").read_bytes()
@@ -210,7 +217,7 @@ def _provenance(
     parent: str,
     config: ClassifierConfig,
     metrics: dict[str, float],
-    rows: Rows,
+    notes: tuple[str, ...],
 ) -> Provenance:
     return Provenance(
         origin=f"train_classifier on {corpus.manifest.name}",
@@ -220,5 +227,5 @@ def _provenance(
         metrics=metrics,
         config=settings,
         parent=parent,
-        notes=(f"{len(rows.train):,} labelled documents; {rows.notice}",),
+        notes=notes,
     )

@@ -107,6 +107,16 @@ def labelled_rows(
     return Rows(rows, valid, notice)
 
 
+def unlabelled_rows(corpus: Corpus, rows: Rows, *, seed: int, most: int) -> np.ndarray:
+    """Draw at most so many documents of train and unsup that have text, but are not among `rows`.
+
+    Where only a budget of labels is learnt from, the other labels count as unknown.
+    """
+    others = np.setdiff1d(_with_text(corpus, ("train", "unsup")), [*rows.train, *rows.valid])
+    drawn = np.random.default_rng([seed, _DRAW, 1]).permutation(others)[:most]
+    return np.sort(drawn)
+
+
 def _budget(
     corpus: Corpus, rows: np.ndarray, generator: np.random.Generator, n_labels: int
 ) -> np.ndarray:

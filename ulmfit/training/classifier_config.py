@@ -59,6 +59,8 @@ class ClassifierConfig(StageConfig):
     """Begin from random weights; only sizes and vocabulary are the language model's (table 7, from scratch)."""
     n_labels: int | None = None
     """Learn from so many labelled documents, drawn evenly by label with the seed; None for all."""
+    few_labels: int | None = None
+    """With fewer labelled documents to learn from, a linear teacher labels texts that have no label, and they are learnt from, too; None: never."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -69,6 +71,12 @@ class ClassifierConfig(StageConfig):
             "none, balanced",
         )
         require(self.n_labels is None or self.n_labels >= 2, "n_labels", self.n_labels, "2 or more")
+        require(
+            self.few_labels is None or self.few_labels >= 2,
+            "few_labels",
+            self.few_labels,
+            "2 or more",
+        )
         require(self.bs >= 2, "bs", self.bs, "2 or more: batch normalisation needs company")
         self.classifier(ArchConfig(), n_outputs=2)
 

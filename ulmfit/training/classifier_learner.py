@@ -29,12 +29,16 @@ from ulmfit.training.classifier_config import ClassifierConfig
 from ulmfit.training.config import least_clean
 from ulmfit.training.distributed import world
 from ulmfit.training.learner import StageLearner
+from ulmfit.training.lesson import Lesson, asked
 from ulmfit.training.losses import DocumentLoss, SumMetric
 from ulmfit.training.metrics import DOCUMENT_METRICS, DocumentSums, Measured
 
 
 class ClassifierLearner(StageLearner):
     """A Learner of a classifier."""
+
+    lesson: Lesson
+    """What a teacher labelled, beside the documents in `rows`."""
 
     @property
     def is_likelihood(self) -> bool:
@@ -103,15 +107,17 @@ def classifier_learner(
     require_same_vocab(lm, corpus)
     labels = LabelSet.of(corpus)
     rows = config.rows(corpus)
+    lesson = _lesson(corpus, rows, config)
+    learnt, known = lesson.added_to(rows), lesson.known(corpus)
     torch.manual_seed(config.seed)
     arch = config.classifier(lm.arch, n_outputs=len(labels.names))
     model = Classifier(arch, len(corpus.vocab), precision=config.precision)  # ty: ignore[invalid-argument-type]
     if not config.from_scratch:
         model.load_encoder(lm.weights)
     dls = classifier_dataloaders(
-        corpus,
-        rows=rows,
-        size=config.epoch_size(),
+        known,
+        rows=learnt,
+        size=lesson.epoch_size(config, rows, n_groups=len(model.layer_groups())),
         bs=config.bs,
         direction=config.direction,
         seed=config.seed,
@@ -125,13 +131,23 @@ def classifier_learner(
         loss_func=DocumentLoss(
             labels.kind,
             smoothing=config.label_smoothing,
-            weights=label_weights(corpus, rows) if config.class_weight == "balanced" else None,
+            weights=label_weights(known, learnt) if config.class_weight == "balanced" else None,
         ),
         loss=metric("loss", DOCUMENT_METRICS["loss"]),
         metrics=[metric(name, DOCUMENT_METRICS[name]) for name in names],
     )
-    learn.corpus, learn.rows, learn.parent = corpus, rows, lm.fingerprint
+    learn.corpus, learn.rows, learn.lesson, learn.parent = corpus, rows, lesson, lm.fingerprint
     return learn
+
+
+def _lesson(corpus: Corpus, rows: Rows, config: ClassifierConfig) -> Lesson:
+    """Let a teacher label more documents where the given labels are few."""
+    pool = asked(corpus, rows, config)
+    if not len(pool):
+        return Lesson(pool, pool)
+    from ulmfit.training.teacher import teach  # scikit-learn takes a second to import
+
+    return teach(corpus, rows.train, pool)
 
 
 def label_weights(corpus: Corpus, rows: Rows) -> Tensor | None:

@@ -65,7 +65,7 @@ def lm_pace(
 
 def classifier_pace(corpus: Corpus, config: ClassifierConfig, *, arch: ArchConfig) -> Pace:
     """Measure a classifier's training, of one direction, on an encoder of random weights."""
-    own = replace(config, direction="forward", from_scratch=True, n_labels=None)
+    own = replace(config, direction="forward", from_scratch=True, n_labels=None, few_labels=None)
     with alone():
         return _pace(classifier_learner(corpus, _sizes(corpus, arch), config=own))
 

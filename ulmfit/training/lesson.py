@@ -1,0 +1,69 @@
+"""When the labels are few: which texts a teacher is asked about, and what it answered. Imports nothing heavy."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from ulmfit.text.corpus import Corpus
+from ulmfit.text.epochs import EpochSize
+from ulmfit.text.holdout import Rows, unlabelled_rows
+from ulmfit.training.classifier_config import ClassifierConfig
+
+# Measured on IMDb, Amazon, AG News and TREC-6 (docs/decisions/014-a-teacher-for-few-labels.md).
+MOST = 15_000  # texts without label that a teacher reads: more take time, and change little
+FEWEST = 1_000  # fewer say too little about which words go together,
+SHORT = 40  # and so do texts of fewer tokens than this
+SURE = 0.8  # of its answers, those that are believed
+
+
+@dataclass(frozen=True, eq=False)
+class Lesson:
+    """Documents with the labels that a teacher gave them, maybe none."""
+
+    rows: np.ndarray
+    """Numbers of documents, in corpus order."""
+    labels: np.ndarray
+    """Codes, one for each of `rows`."""
+
+    @property
+    def notice(self) -> str:
+        """Say in a few words what else is learnt from."""
+        if not len(self.rows):
+            return ""
+        return (
+            f"the labels are few: {len(self.rows):,} documents more are learnt from, which a linear model labelled "
+            "that learnt from the same labels (few_labels)"
+        )
+
+    def added_to(self, rows: Rows) -> Rows:
+        """Learn from these documents, too."""
+        return replace(rows, train=np.union1d(rows.train, self.rows))
+
+    def known(self, corpus: Corpus) -> Corpus:
+        """Give the corpus with the teacher's labels; whatever others there may be are not looked at."""
+        if not len(self.rows):
+            return corpus
+        labels = np.array(corpus.labels)
+        labels[self.rows] = self.labels
+        return replace(corpus, labels=labels)
+
+    def epoch_size(self, config: ClassifierConfig, rows: Rows, *, n_groups: int) -> EpochSize:
+        """Spread one reading of all documents over the epochs: what nobody checked is not to be learnt by heart."""
+        size = config.epoch_size()
+        if not len(self.rows):
+            return size
+        n_epochs = sum(phase.epochs for phase in config.phases(n_groups))
+        n_batches = -(-len(self.added_to(rows).train) // config.bs)
+        return replace(size, max_batches=max(-(-n_batches // n_epochs), size.min_batches or 1))
+
+
+def asked(corpus: Corpus, rows: Rows, config: ClassifierConfig) -> np.ndarray:
+    """Choose the documents that a teacher is to label: none where labels are not few, or texts are few or short."""
+    is_few = config.few_labels is not None and len(rows.train) < config.few_labels
+    if not is_few or corpus.label_kind != "category":
+        return rows.train[:0]
+    pool = unlabelled_rows(corpus, rows, seed=config.seed, most=MOST)
+    is_enough = len(pool) >= FEWEST and np.median(np.diff(corpus.offsets)[pool]) >= SHORT
+    return pool if is_enough else pool[:0]
