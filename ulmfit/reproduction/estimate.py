@@ -176,10 +176,8 @@ class _Gauge:
         rows, size = config.rows(self.corpus), config.epoch_size()
         if isinstance(config, ClassifierConfig):
             pool = asked(self.corpus, rows, config)
-            pool = pool[
-                : round(SURE * len(pool))
-            ]  # any of them: which will be sure is not known yet
-            lesson = Lesson(pool, pool)
+            any_sure = pool[: round(SURE * len(pool))]  # which they will be is not known yet
+            lesson = Lesson(any_sure, any_sure)
             size = lesson.epoch_size(config, rows, n_groups=self._n_groups(config))
             rows = lesson.added_to(rows)
         learnt, measured = _count(self.corpus, rows.train), _count(self.corpus, rows.valid)

@@ -12,7 +12,7 @@ from ulmfit.text.holdout import Rows, unlabelled_rows
 from ulmfit.training.classifier_config import ClassifierConfig
 
 # Measured on IMDb, Amazon, AG News and TREC-6 (docs/decisions/014-a-teacher-for-few-labels.md).
-MOST = 15_000  # texts without label that a teacher reads: more take time, and change little
+MOST = 10_000  # texts without label that a teacher reads: more take time, and change little
 FEWEST = 1_000  # fewer say too little about which words go together,
 SHORT = 40  # and so do texts of fewer tokens than this
 SURE = 0.8  # of its answers, those that are believed
