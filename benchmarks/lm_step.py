@@ -8,7 +8,7 @@ activation and temporal regularisation (2, 1), backward, gradient clipping, Adam
 model, loss and Adam; ours is the package's model and fused loss with torch's fused AdamW.
 Steps alternate A B A B ... in one process after one warm-up each; every ratio is that of two
 neighbours. `--memory` adds the peak of resident memory of each arm, two steps in a process of its
-own. The losses are those of the warm-up step: same weights, different dropout masks. One JSON line.
+own with the imports that the arm needs. The losses are those of the warm-up step: same weights, different dropout masks. One JSON line.
 """
 
 from __future__ import annotations
@@ -24,7 +24,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from fastai.optimizer import Adam
 from peak import peak_mb
 from torch import Tensor
 from torch.nn.utils import clip_grad_norm_
@@ -36,13 +35,16 @@ from ulmfit.models.regularisation import activation_reg, temporal_reg
 from ulmfit.models.state import State, detach
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
-from stock_lm import stock_language_model, stock_loss
 
 ALPHA, BETA, CLIP, LR = 2.0, 1.0, 0.1, 1e-3
 Step = Callable[[Tensor, Tensor], float]
 
 
 def stock_step(model: LanguageModel) -> Step:
+    # Here, so that the process that measures the memory of ours holds what ours needs, and no fastai.
+    from fastai.optimizer import Adam
+    from stock_lm import stock_language_model, stock_loss
+
     stock = stock_language_model(model).train()
     parameters = list(stock.parameters())
     optimizer = Adam(parameters, LR, mom=0.8, wd=0.01)
