@@ -430,8 +430,14 @@ def test_seeds_that_answered_other_documents_count_alike() -> None:
 
 
 @pytest.mark.usefixtures("without_pictures")
-def test_an_estimate_counts_the_tokens_that_will_be_read(data_dir: Path, tmp_path: Path) -> None:
-    bench = Bench.open(experiment(settings=("stage3.epochs=3",)), tmp_path, data_dir=data_dir)
+@pytest.mark.parametrize("taught", [(), ("stage3.few_labels=30", "stage3.n_labels=20")])
+def test_an_estimate_counts_the_tokens_that_will_be_read(
+    data_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, taught: tuple[str, ...]
+) -> None:
+    monkeypatch.setattr("ulmfit.training.lesson.FEWEST", 10)
+    monkeypatch.setattr("ulmfit.training.lesson.SHORT", 0)
+    settings = ("stage3.epochs=3", *taught)
+    bench = Bench.open(experiment(settings=settings), tmp_path, data_dir=data_dir)
     found = bench.estimate()
     assert names(tmp_path) == {CORPUS}
     heard: list[TrainingProgress] = []

@@ -172,8 +172,16 @@ def test_who_is_not_taught(corpus: Corpus, monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_the_same_documents_are_drawn_again(corpus: Corpus) -> None:
     rows = rows_of(corpus)
-    one, again, other = (unlabelled_rows(corpus, rows, seed=s, most=50).tolist() for s in (3, 3, 4))
+    one, again, other = (_drawn(corpus, rows, s).tolist() for s in (3, 3, 4))
     assert one == again != other and one == sorted(set(one)) and len(one) == 50
+
+    lengths = np.diff(corpus.offsets)
+    n_tokens = [int(lengths[_drawn(corpus, rows, 3, most_tokens=n)].sum()) for n in (49, 500)]
+    assert n_tokens[0] == 0 and 500 - lengths.max() < n_tokens[1] <= 500
+
+
+def _drawn(corpus: Corpus, rows: Rows, seed: int, *, most_tokens: int = 10_000) -> np.ndarray:
+    return unlabelled_rows(corpus, rows, seed=seed, most=50, most_tokens=most_tokens)
 
 
 def test_what_is_not_checked_is_read_once(corpus: Corpus) -> None:

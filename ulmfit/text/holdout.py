@@ -107,14 +107,17 @@ def labelled_rows(
     return Rows(rows, valid, notice)
 
 
-def unlabelled_rows(corpus: Corpus, rows: Rows, *, seed: int, most: int) -> np.ndarray:
-    """Draw at most so many documents of train and unsup that have text, but are not among `rows`.
+def unlabelled_rows(
+    corpus: Corpus, rows: Rows, *, seed: int, most: int, most_tokens: int
+) -> np.ndarray:
+    """Draw at most so many documents, and tokens, of train and unsup that have text, but are not among `rows`.
 
     Where only a budget of labels is learnt from, the other labels count as unknown.
     """
     others = np.setdiff1d(_with_text(corpus, ("train", "unsup")), [*rows.train, *rows.valid])
     drawn = np.random.default_rng([seed, _DRAW, 1]).permutation(others)[:most]
-    return np.sort(drawn)
+    n_tokens = np.cumsum(corpus.offsets[drawn + 1] - corpus.offsets[drawn])
+    return np.sort(drawn[n_tokens <= most_tokens])
 
 
 def _budget(

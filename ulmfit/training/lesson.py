@@ -13,6 +13,7 @@ from ulmfit.training.classifier_config import ClassifierConfig
 
 # Measured on IMDb, Amazon, AG News and TREC-6 (docs/decisions/014-a-teacher-for-few-labels.md).
 MOST = 10_000  # texts without label that a teacher reads: more take time, and change little
+MOST_TOKENS = 4_000_000  # in all of them: NB-SVM counts their pairs, in some 400 MB
 FEWEST = 1_000  # fewer say too little about which words go together,
 SHORT = 40  # and so do texts of fewer tokens than this
 SURE = 0.8  # of its answers, those that are believed
@@ -64,6 +65,6 @@ def asked(corpus: Corpus, rows: Rows, config: ClassifierConfig) -> np.ndarray:
     is_few = config.few_labels is not None and len(rows.train) < config.few_labels
     if not is_few or corpus.label_kind != "category":
         return rows.train[:0]
-    pool = unlabelled_rows(corpus, rows, seed=config.seed, most=MOST)
+    pool = unlabelled_rows(corpus, rows, seed=config.seed, most=MOST, most_tokens=MOST_TOKENS)
     is_enough = len(pool) >= FEWEST and np.median(np.diff(corpus.offsets)[pool]) >= SHORT
     return pool if is_enough else pool[:0]
