@@ -67,9 +67,10 @@ def facts_of(
 def _taught(classifiers: Sequence[Classifier], trial: Trial) -> str:
     if trial.taught is None:
         return ""
-    rows = trial.taught
-    words = f"{len(rows.train):,} labelled documents; {rows.notice}"
-    drawn = classifiers[0].manifest.provenance.config["config"]["n_labels"]
+    made = classifiers[0].manifest.provenance
+    rows = f"{len(trial.taught.train):,} labelled documents; {trial.taught.notice}"
+    words = next(iter(made.notes), rows)  # its training knows what a teacher labelled, too
+    drawn = made.config["config"]["n_labels"]
     if drawn is not None and len(classifiers) > 1:
         words += f"; each seed drew its own {drawn:,}, the baselines have those of seed {_seed(classifiers[0])}"
     return words

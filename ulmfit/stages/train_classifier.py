@@ -82,7 +82,7 @@ def _one(
     with alone(), open_run(out, settings=settings, restart=session.restart) as run:
         if not run.is_finished:
             learn = classifier_learner(corpus, lm.parts, config=config)
-            for notice in (*_notices(learn), learn.dls.train.dataset.notice):
+            for notice in (*learn.notices(), learn.dls.train.dataset.notice):
                 session.say(notice, config.direction)
             trained = train(
                 learn,
@@ -139,8 +139,8 @@ def _write(
         metrics["valid_accuracy"] = trained.best.accuracy
         temperature = _temperature(log_probabilities(logits[None], labels), truth, labels)
         labels = labels.tempered(temperature)
-    n_labelled = len(learn.rows.train)
-    notes = (f"{n_labelled:,} labelled documents; {'; '.join(_notices(learn))}",)
+    given = f"{len(learn.rows.train):,} labelled documents"
+    notes = ("; ".join((given, *learn.notices())),)
     provenance = _provenance(run.settings, corpus, lm.fingerprint, config, metrics, notes)
     save_classifier(
         run.out,
@@ -153,11 +153,6 @@ def _write(
         history=[asdict(row) for row in trained.epochs],
         files=history_files(trained, provenance),
     )
-
-
-def _notices(learn: ClassifierLearner) -> tuple[str, ...]:
-    """Say what is held out, and what is learnt from that nobody labelled."""
-    return tuple(filter(None, (learn.rows.notice, learn.lesson.notice)))
 
 
 def _join(

@@ -45,6 +45,10 @@ class ClassifierLearner(StageLearner):
         """Whether the loss is a negative log-likelihood, and not the error of a number."""
         return self.corpus.label_kind != "number"
 
+    def notices(self) -> tuple[str, ...]:
+        """Say what is held out, and what is learnt from that nobody labelled."""
+        return tuple(filter(None, (self.rows.notice, self.lesson.notice)))
+
     def n_tokens(self) -> int:
         """Count the tokens of the batch at hand, without padding."""
         return int(self.xb[1].sum())

@@ -89,6 +89,10 @@ class StageLearner(Learner):
         """Whether the loss is a negative log-likelihood, in nats."""
         return True
 
+    def notices(self) -> tuple[str, ...]:
+        """Say in a few words which documents are learnt from, and which are held out."""
+        return (self.rows.notice,)
+
     def phases(self) -> tuple[Phase, ...]:
         """Lay out the config's schedule for this model."""
         return self.config.phases(len(self.model.layer_groups()))
@@ -120,7 +124,7 @@ class StageLearner(Learner):
             protocol=self.config.protocol,
             metrics={name: value for name, value in found.items() if math.isfinite(value)},
             parent=self.parent,
-            notes=(self.rows.notice,),
+            notes=("; ".join(self.notices()),),
         )
 
     def n_tokens(self) -> int:
