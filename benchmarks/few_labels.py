@@ -32,6 +32,10 @@ from ulmfit.training.teacher import teach
 ALWAYS = 1 << 40  # labels below which there is a teacher
 
 
+def silent(_: object) -> None:
+    """Listen to a training without a word."""
+
+
 def linear(corpus: Corpus, given: np.ndarray, answered: np.ndarray) -> float:
     """Train NB-SVM, and give its accuracy."""
     train = LabelledTexts.of_corpus(corpus, "train", rows=given)
@@ -77,7 +81,9 @@ def main() -> None:
                 with tempfile.TemporaryDirectory() as folder:
                     out = Path(folder) / "classifier"
                     start = time.perf_counter()
-                    made = ulmfit.train_classifier(told.lm, corpus, out, config=own)
+                    made = ulmfit.train_classifier(
+                        told.lm, corpus, out, config=own, progress=silent
+                    )
                     found[f"{name}_seconds"] = time.perf_counter() - start
                     logits = made.logits([corpus[row] for row in answered.tolist()], "forward")
                 found[name] = float((logits.argmax(1) == corpus.labels[answered]).mean())
