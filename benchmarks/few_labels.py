@@ -24,7 +24,7 @@ import torch
 import ulmfit
 from ulmfit.text.corpus import Corpus
 from ulmfit.text.holdout import with_label
-from ulmfit.training.lesson import Lesson, asked
+from ulmfit.training.lesson import asked
 from ulmfit.training.linear import LabelledTexts, nbsvm
 from ulmfit.training.presets import CLASSIFIER_PRESETS
 from ulmfit.training.teacher import teach
@@ -68,8 +68,12 @@ def main() -> None:
             taught = replace(config, few_labels=ALWAYS)
             rows = config.rows(corpus)
             pool = asked(corpus, rows, taught)
+            if not len(pool):
+                parser.error(
+                    f"{told.corpus} has too few texts without label for a teacher, or too short ones"
+                )
             start = time.perf_counter()
-            lesson = teach(corpus, rows.train, pool) if len(pool) else Lesson(pool, pool)
+            lesson = teach(corpus, rows.train, pool)
             found: dict[str, float] = {"teacher_seconds": time.perf_counter() - start}
             truth = corpus.labels[lesson.rows]
             found["right"] = float((truth == lesson.labels)[truth >= 0].mean())
