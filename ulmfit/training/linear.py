@@ -54,8 +54,13 @@ class LabelledTexts:
         rows = rows[corpus.labels[rows] >= 0]
         if not len(rows):
             raise UserError(f"{corpus.folder} has no labelled documents in split {split!r}")
-        texts = [" ".join(corpus.tokens(row)) for row in rows.tolist()]
-        return cls(texts, np.asarray(corpus.labels[rows]), corpus.label_names, is_tokenized=True)
+        labels = np.asarray(corpus.labels[rows])
+        return cls(ready_texts(corpus, rows), labels, corpus.label_names, is_tokenized=True)
+
+
+def ready_texts(corpus: Corpus, rows: np.ndarray) -> list[str]:
+    """Join the tokens of documents by spaces."""
+    return [" ".join(corpus.tokens(row)) for row in rows.tolist()]
 
 
 Scorer = Callable[[Sequence[str]], np.ndarray]
@@ -76,7 +81,7 @@ def tfidf(train: LabelledTexts) -> Scorer:
 
     def scores(texts: Sequence[str]) -> np.ndarray:
         columns = linear.predict_proba(vectorizer.transform(texts))
-        return _all_labels(columns, linear.classes_, len(train.names), absent=0.0)
+        return all_labels(columns, linear.classes_, len(train.names), absent=0.0)
 
     return scores
 
@@ -97,7 +102,7 @@ def nbsvm(train: LabelledTexts) -> Scorer:
         columns = vectorizer.transform(texts) @ weights + biases
         if len(classes) == 2:
             columns = np.hstack([-columns, columns])
-        return _all_labels(columns, classes, len(train.names), absent=columns.min() - 1)
+        return all_labels(columns, classes, len(train.names), absent=columns.min() - 1)
 
     return scores
 
@@ -124,7 +129,7 @@ def _ngrams(train: LabelledTexts, raw: str, ready: str) -> dict[str, Any]:
     return {"token_pattern": pattern, "lowercase": not train.is_tokenized, "ngram_range": (1, 2)}
 
 
-def _all_labels(
+def all_labels(
     columns: np.ndarray, classes: np.ndarray, n_labels: int, *, absent: float
 ) -> np.ndarray:
     """Give labels without a training document a column that never wins."""

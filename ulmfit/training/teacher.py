@@ -18,7 +18,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import normalize
 
 from ulmfit.training.lesson import SURE, Lesson
-from ulmfit.training.linear import LabelledTexts, nbsvm
+from ulmfit.training.linear import LabelledTexts, all_labels, nbsvm, ready_texts
 
 if TYPE_CHECKING:
     from ulmfit.text.corpus import Corpus
@@ -32,7 +32,7 @@ def teach(corpus: Corpus, given: np.ndarray, pool: np.ndarray) -> Lesson:
     assert corpus.labels is not None
     labels = np.asarray(corpus.labels[given])
     shares = SURE * np.bincount(labels, minlength=len(corpus.label_names)) / len(labels)
-    known, texts = _texts(corpus, given), _texts(corpus, pool)
+    known, texts = ready_texts(corpus, given), ready_texts(corpus, pool)
 
     def by_words(more: np.ndarray, answers: np.ndarray) -> np.ndarray:
         every = [*known, *(texts[place] for place in more.tolist())]
@@ -74,9 +74,8 @@ def _by_directions(corpus: Corpus, given: np.ndarray, pool: np.ndarray) -> np.nd
     both = directions(counts(corpus, np.concatenate([given, pool])))
     linear = LogisticRegression(C=10.0, max_iter=1000)
     linear.fit(both[: len(given)], corpus.labels[given])
-    scores = np.zeros((len(pool), len(corpus.label_names)))
-    scores[:, linear.classes_] = linear.predict_proba(both[len(given) :])
-    return scores
+    found = linear.predict_proba(both[len(given) :])
+    return all_labels(found, linear.classes_, len(corpus.label_names), absent=0.0)
 
 
 def counts(corpus: Corpus, rows: np.ndarray) -> csr_matrix:
@@ -100,7 +99,3 @@ def directions(found: csr_matrix) -> np.ndarray:
     if weights.shape[1] <= N_DIRECTIONS:
         return weights.toarray()
     return normalize(TruncatedSVD(N_DIRECTIONS, random_state=0).fit_transform(weights))
-
-
-def _texts(corpus: Corpus, rows: np.ndarray) -> list[str]:
-    return [" ".join(corpus.tokens(row)) for row in rows.tolist()]
