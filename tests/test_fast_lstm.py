@@ -122,15 +122,21 @@ def test_auto_follows_the_processor(is_native: bool, monkeypatch: pytest.MonkeyP
     assert product_dtype(weight, "bf16", n_uses=1) == torch.bfloat16
 
 
-def test_autocast_is_followed_and_leaves_no_bfloat16_state() -> None:
+def exact(layer: LSTMLayer, x: Tensor) -> Tensor:
+    return layer(x, layer.initial_state(x), weight=layer.weight_hh, precision="fp32")[0]
+
+
+def test_autocast_is_followed_where_nothing_else_is_said() -> None:
     layer = LSTMLayer(N_IN, N_UNITS)
     x = inputs()[0].detach()
     state = layer.initial_state(x)
     with torch.autocast("cpu", torch.bfloat16):
         _, state = layer(x[:4], state, weight=layer.weight_hh, precision="auto")
         _, state = layer(x, state, weight=layer.weight_hh, precision="fp32")
+        inside = [exact(layer, x[:n]) for n in (1, SEQ_LEN)]
     assert {part.dtype for part in state} == {torch.float32}
     layer(x, state, weight=layer.weight_hh, precision="fp32")
+    assert all(torch.equal(found, exact(layer, x[: len(found)])) for found in inside)
 
 
 def test_the_number_of_threads_is_given_back() -> None:

@@ -57,6 +57,7 @@ def test_bfloat16_products(is_packed: bool, monkeypatch: pytest.MonkeyPatch) -> 
     product = x.float() @ weight.T
     close(bf16_product(weight)(x), product, product, share=0.01)
     close(bf16_product(weight, bias)(x), product + bias, product, share=0.01)
+    close(bf16_product(weight, bias)(x.float()), product + bias, product, share=0.01)
     close(bf16_sum(weight)(x, y), product + y.float(), product, share=0.01)
 
 

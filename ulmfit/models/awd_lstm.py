@@ -53,7 +53,8 @@ class LSTMLayer(nn.Module):
         weights = LSTMWeights(self.weight_ih, weight, self.bias_ih, self.bias_hh)
         dtype = product_dtype(self.weight_hh, precision, n_uses=len(x))
         if x.device.type != "cpu" or dtype != torch.bfloat16:
-            return torch_lstm(x, state, weights=weights, dtype=dtype)
+            with torch.autocast(x.device.type, enabled=False):  # the format is chosen already
+                return torch_lstm(x, state, weights=weights, dtype=dtype)
         if self.training or torch.is_grad_enabled():
             self._kept.clear()
             return fast_lstm(x, state, weights=weights)
