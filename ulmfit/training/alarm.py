@@ -14,7 +14,7 @@ from ulmfit.training.config import StageConfig
 
 WINDOW = 20  # batches that the running mean looks back on
 EXPLODED = 1.5  # times the lowest running mean, and no less than ...
-MARGIN = 2.0  # ... this many nats above it, and above where training began
+MARGIN = 2.0  # ... this many nats above it, and above the first so many batches
 
 _FACTS = ("mean", "lowest", "beginning", "n_batches")
 
@@ -48,11 +48,14 @@ class Alarm(Callback):
             raise self._diverged(f"the loss became {loss}")
         self.n_batches += 1
         self.mean += (loss - self.mean) / min(self.n_batches, WINDOW)
-        if self.n_batches <= WINDOW:
+        is_early = self.n_batches <= WINDOW
+        if self.n_batches == 1:
             self.lowest = self.mean
+        if is_early:
             self.beginning = max(self.beginning, self.mean)
-        self.lowest = min(self.lowest, self.mean)
-        limit = max(EXPLODED * self.lowest, self.lowest + MARGIN, self.beginning)
+        else:
+            self.lowest = min(self.lowest, self.mean)
+        limit = max(EXPLODED * self.lowest, self.lowest + MARGIN, 0 if is_early else self.beginning)
         if self.is_likelihood and self.mean > limit:
             raise self._diverged(f"the loss rose from {self.lowest:.2f} to {self.mean:.2f}")
 
