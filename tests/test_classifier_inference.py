@@ -23,7 +23,7 @@ from ulmfit.inference.answers import confidence, decide, probabilities
 from ulmfit.inference.classifier import Classifier
 from ulmfit.inference.texts import TextEncoder
 from ulmfit.models.label_set import LabelSet
-from ulmfit.models.precision import has_fast_int8
+from ulmfit.models.precision import whole_range
 from ulmfit.models.threads import one_thread
 from ulmfit.text.corpus import Corpus
 from ulmfit.text.tokenizers import build_tokenizer
@@ -129,7 +129,7 @@ def test_bf16_only_rounds(clf: Classifier) -> None:
     assert 0 < difference <= 0.05
 
 
-@pytest.mark.skipif(not has_fast_int8(), reason="this processor has no int8 products")
+@pytest.mark.skipif(whole_range() is None, reason="torch has no int8 products here")
 def test_int8_is_coarse_and_the_same_in_any_company(both: Path) -> None:
     clf = Classifier.load(both)
     together = clf.predict_proba(TEXTS, precision="int8")
@@ -141,11 +141,9 @@ def test_int8_is_coarse_and_the_same_in_any_company(both: Path) -> None:
     assert not np.array_equal(together, clf.predict_proba(TEXTS, precision="bf16"))
 
 
-def test_int8_is_refused_where_it_would_saturate(
-    both: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(module, "has_fast_int8", lambda: False)
-    with pytest.raises(UserError, match="--precision is 'int8', and this processor"):
+def test_int8_is_refused_where_torch_has_none(both: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "whole_range", lambda: None)
+    with pytest.raises(UserError, match="--precision is 'int8', and torch has no products"):
         Classifier.load(both).predict(["a"], precision="int8")
 
 

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ulmfit.models import products
 from ulmfit.models.awd_lstm import LSTMLayer
-from ulmfit.models.precision import has_fast_int8
+from ulmfit.models.precision import EIGHT_BITS, SEVEN_BITS, WholeRange, whole_range
 from ulmfit.models.products import (
     Kept,
     bf16_product,
@@ -25,7 +25,7 @@ from ulmfit.models.products import (
 from ulmfit.models.threads import one_thread
 
 N_IN, N_OUT, ROWS = 48, 80, 13
-needs_int8 = pytest.mark.skipif(not has_fast_int8(), reason="this processor has no int8 products")
+needs_int8 = pytest.mark.skipif(whole_range() is None, reason="torch has no int8 products here")
 
 
 @pytest.fixture(autouse=True)
@@ -82,17 +82,35 @@ def test_an_int8_row_depends_on_no_other_row(compiled_or_not: None) -> None:
         assert torch.equal(add(x[alone], y[alone]), summed[alone])
 
 
-def test_whole_numbers_stand_for_their_row(compiled_or_not: None) -> None:
+@pytest.mark.parametrize("numbers", [EIGHT_BITS, SEVEN_BITS])
+def test_whole_numbers_stand_for_their_row(numbers: WholeRange, compiled_or_not: None) -> None:
     *_, x, _ = drawn()
     x[3] = 0.0
-    whole, scales = whole_rows(x)
-    back = (whole.float() - products.ZERO) * scales.float()
-    assert whole.dtype == torch.uint8 and whole.min() >= 1
+    whole, scales = whole_rows(x, numbers)
+    back = (whole.float() - numbers.zero) * scales.float()
+    assert (
+        whole.dtype == torch.uint8 and 1 <= int(whole.min()) <= int(whole.max()) < 2 * numbers.zero
+    )
     assert ((back - x.float()).abs() <= 0.51 * scales.float()).all()
-    largest = (whole.int() - products.ZERO).abs().amax(1)
-    assert largest[3] == 0 and (largest[[0, 1, 2, *range(4, ROWS)]] >= 125).all()
+    largest = (whole.int() - numbers.zero).abs().amax(1)
+    others = largest[[0, 1, 2, *range(4, ROWS)]]
+    assert largest[3] == 0 and (others >= numbers.largest - 1).all()
     x[5, 7] = torch.nan
-    assert whole_rows(x)[1][5].isnan()
+    assert whole_rows(x, numbers)[1][5].isnan()
+
+
+def test_two_products_of_seven_bits_fit_into_sixteen() -> None:
+    numbers = torch.arange(-3.0, 3.0, 1e-3).exp().bfloat16()[:, None]  # scales of every rounding
+    assert whole_rows(numbers, SEVEN_BITS)[0].max() == SEVEN_BITS.zero + SEVEN_BITS.largest
+    assert 2 * (SEVEN_BITS.zero + SEVEN_BITS.largest) * products.LARGEST < 2**15
+
+
+@needs_int8
+def test_int8_products_do_not_saturate() -> None:
+    """All products of a row are the largest there can be, with one sign."""
+    weight, x = torch.full((N_OUT, 512), 0.5), torch.full((3, 512), 2.0).bfloat16()
+    found = int8_product(weight, torch.zeros(N_OUT))(x)
+    assert torch.equal(found.float(), torch.full((3, N_OUT), 512.0))
 
 
 # --- what is kept

@@ -20,7 +20,7 @@ from ulmfit.inference.answers import Prediction, confidence, decide, predictions
 from ulmfit.inference.texts import TextEncoder, checked, windows
 from ulmfit.markup import facts
 from ulmfit.models.classifier_artefact import ClassifierParts, load_classifier
-from ulmfit.models.precision import Precision, has_fast_int8
+from ulmfit.models.precision import Precision, whole_range
 from ulmfit.models.threads import each
 from ulmfit.text.buckets import DocumentBatches, PaddedBatch
 
@@ -227,9 +227,9 @@ class Classifier:
             raise UserError(
                 f"--precision is {precision!r}; allowed: {', '.join(get_args(Precision))}"
             )
-        if precision == "int8" and not has_fast_int8():
+        if precision == "int8" and whole_range() is None:
             raise UserError(
-                "--precision is 'int8', and this processor has no products of 8 bits (AVX512-VNNI): "
+                "--precision is 'int8', and torch has no products of 8 bits for this processor (AVX2 or AVX512): "
                 "leave it at auto"
             )
         with self._lock:

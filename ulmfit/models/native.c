@@ -201,10 +201,11 @@ void softmax_gradients(int64_t first, int64_t last, int64_t words, bf16 *logits,
 
 /* ---------------------------------------------------------------- whole numbers */
 
-/* Write each row of `in` (rows, units) as scale * (whole - 128), with a scale that is a bfloat16 itself,
- * rounded by up to 0.4%: the largest number of a row becomes about 126, and no number exceeds 127.
+/* Write each row of `in` (rows, units) as scale * (whole - zero), with a scale that is a bfloat16 itself,
+ * rounded by up to 0.4%: the largest number of a row becomes about `farthest` from zero, and 126 at most 127.
  */
-void whole_rows(int64_t rows, int64_t units, const bf16 *in, uint8_t *whole, bf16 *scales)
+void whole_rows(int64_t rows, int64_t units, const bf16 *in, uint8_t *whole, bf16 *scales,
+                float farthest, float zero)
 {
     for (int64_t row = 0; row < rows; row++) {
         const bf16 *from = in + row * units;
@@ -214,9 +215,9 @@ void whole_rows(int64_t rows, int64_t units, const bf16 *in, uint8_t *whole, bf1
             bf16 size = from[u] & 0x7fff; /* without its sign a float compares as a whole number */
             largest = size > largest ? size : largest;
         }
-        scales[row] = narrow(widen(largest) / 126.0f);
+        scales[row] = narrow(widen(largest) / farthest);
         float inverse = 1.0f / widen(scales[row]);
         for (int64_t u = 0; u < units; u++) /* 1.5 * 2^23 rounds; the lowest byte holds the number */
-            to[u] = (uint8_t)bits_of(widen(from[u]) * inverse + (12582912.0f + 128.0f));
+            to[u] = (uint8_t)bits_of(widen(from[u]) * inverse + (12582912.0f + zero));
     }
 }

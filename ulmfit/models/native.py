@@ -33,7 +33,7 @@ _SIGNATURES = {
     "cell_backward": [_SIZE] * 2 + [_POINTER] * 7,
     "softmax_sums": [_SIZE] * 3 + [_POINTER] * 5,
     "softmax_gradients": [_SIZE] * 3 + [_POINTER] * 5 + [_FLOAT] * 2,
-    "whole_rows": [_SIZE] * 2 + [_POINTER] * 3,
+    "whole_rows": [_SIZE] * 2 + [_POINTER] * 3 + [_FLOAT] * 2,
 }
 
 
@@ -72,9 +72,11 @@ class Kernels:
         pointers = _pointers(gates, before, after, d_output, d_next, d_cell, d_gates)
         self._library.cell_backward(*before.shape, *pointers)
 
-    def whole_rows(self, x: Tensor, whole: Tensor, scales: Tensor) -> None:
-        """Write bfloat16 rows as numbers 1 to 255, where 128 is zero, and the scale of each row."""
-        self._library.whole_rows(*x.shape, *_pointers(x, whole, scales))
+    def whole_rows(
+        self, x: Tensor, whole: Tensor, scales: Tensor, *, largest: int, zero: int
+    ) -> None:
+        """Write bfloat16 rows as whole numbers up to `largest` away from `zero`, and the scale of each row."""
+        self._library.whole_rows(*x.shape, *_pointers(x, whole, scales), largest, zero)
 
     def softmax_sums(
         self, logits: Tensor, bias: Tensor, *, top: Tensor, total: Tensor, best: Tensor | None

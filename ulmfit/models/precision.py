@@ -7,6 +7,7 @@ multiplies bfloat16 natively, and follows autocast where that is on; everything 
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import cache
 from typing import Literal
 
@@ -44,11 +45,27 @@ def has_fast_bf16() -> bool:
     )
 
 
-@cache
-def has_fast_int8() -> bool:
-    """Say whether this processor multiplies whole numbers of 8 bits itself (AVX512_VNNI), and torch uses it.
+@dataclass(frozen=True)
+class WholeRange:
+    """The unsigned whole numbers that stand for the numbers of a row, so that no product or sum of them overflows."""
 
-    Others saturate when they add two such products.
+    largest: int
+    """The farthest from `zero` that one may be; 126 leaves room for the rounding of a scale to bfloat16."""
+    zero: int
+    """What stands for 0."""
+
+
+EIGHT_BITS, SEVEN_BITS = WholeRange(126, 128), WholeRange(63, 64)
+
+
+@cache
+def whole_range() -> WholeRange | None:
+    """Say which whole numbers this processor multiplies by those of 8 bits, faster than float32; None if torch has no such products.
+
+    With AVX512_VNNI all 8 bits. AVX2 adds two products in 16 bits, where only those of 7 bits and 8 fit.
     """
-    is_supported = getattr(torch.cpu, "_is_vnni_supported", bool)()
-    return is_supported and hasattr(torch.ops.onednn, "qlinear_prepack")
+    if not hasattr(torch.ops.onednn, "qlinear_prepack"):
+        return None
+    if getattr(torch.cpu, "_is_vnni_supported", bool)():
+        return EIGHT_BITS
+    return SEVEN_BITS if torch.backends.cpu.get_cpu_capability().startswith("AVX") else None

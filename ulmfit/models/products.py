@@ -16,12 +16,11 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ulmfit.models.native import kernels
+from ulmfit.models.precision import EIGHT_BITS, WholeRange, whole_range
 
 BF16 = torch.bfloat16
 ROWS = 64  # that a layout is chosen for; with one row it is as fast
-LARGEST = 127  # of the whole numbers of int8
-LARGEST_OF_ROW = 126  # where the scale is rounded to bfloat16, by up to 0.4%
-ZERO = 128  # stands for 0 among the unsigned numbers that the processor wants on the left
+LARGEST = 127  # of the whole numbers of a weight
 
 Product = Callable[[Tensor], Tensor]
 Sum = Callable[[Tensor, Tensor], Tensor]
@@ -80,6 +79,7 @@ def _int8(weight: Tensor) -> Callable[[Tensor], tuple[Tensor, Tensor]]:
     Each output's weights and each row of x have a scale of their own, and whole numbers add up
     without rounding: a row's result depends on no other row.
     """
+    numbers = whole_range() or EIGHT_BITS
     scales = weight.abs().amax(1).clamp(min=torch.finfo(weight.dtype).tiny) / LARGEST
     whole = (weight / scales[:, None]).round().to(torch.int8)
     packed = torch.ops.onednn.qlinear_prepack(whole, [ROWS, weight.shape[1]])
@@ -87,25 +87,25 @@ def _int8(weight: Tensor) -> Callable[[Tensor], tuple[Tensor, Tensor]]:
     multiply = torch.ops.onednn.qlinear_pointwise
 
     def product(x: Tensor) -> tuple[Tensor, Tensor]:
-        whole, of_rows = whole_rows(x.to(BF16))
+        whole, of_rows = whole_rows(x.to(BF16), numbers)
         found = multiply(
-            whole, 1.0, ZERO, packed, scales, zeros, None, 1.0, 0, BF16, "none", [], ""
+            whole, 1.0, numbers.zero, packed, scales, zeros, None, 1.0, 0, BF16, "none", [], ""
         )
         return found, of_rows
 
     return product
 
 
-def whole_rows(x: Tensor) -> tuple[Tensor, Tensor]:
-    """Write bfloat16 rows (rows, inputs) as numbers 1 to 255, where 128 is zero, and a scale for each row."""
+def whole_rows(x: Tensor, numbers: WholeRange) -> tuple[Tensor, Tensor]:
+    """Write bfloat16 rows (rows, inputs) as whole numbers around `numbers.zero`, and a scale for each row."""
     x = x.contiguous()
     if native := kernels():
         whole, scales = x.new_empty(x.shape, dtype=torch.uint8), x.new_empty(len(x), 1)
-        native.whole_rows(x, whole, scales)
+        native.whole_rows(x, whole, scales, largest=numbers.largest, zero=numbers.zero)
         return whole, scales
     largest = x.abs().amax(1, keepdim=True).float().clamp(min=2.0**-100)
-    scales = (largest / LARGEST_OF_ROW).to(BF16)
-    return (x / scales.float()).round_().add_(ZERO).to(torch.uint8), scales
+    scales = (largest / numbers.largest).to(BF16)
+    return (x / scales.float()).round_().add_(numbers.zero).to(torch.uint8), scales
 
 
 def _packed(weight: Tensor, rows: int) -> Tensor | None:
