@@ -53,9 +53,12 @@ class WholeRange:
     """The farthest from `zero` that one may be; 126 leaves room for the rounding of a scale to bfloat16."""
     zero: int
     """What stands for 0."""
+    result: torch.dtype
+    """What a product comes out as: torch has fast kernels for this one."""
 
 
-EIGHT_BITS, SEVEN_BITS = WholeRange(126, 128), WholeRange(63, 64)
+EIGHT_BITS = WholeRange(126, 128, torch.bfloat16)
+SEVEN_BITS = WholeRange(63, 64, torch.float32)
 
 
 @cache

@@ -62,7 +62,8 @@ def int8_product(weight: Tensor, bias: Tensor) -> Product:
 
     def product(x: Tensor) -> Tensor:
         found, scales = multiply(x.flatten(0, -2))
-        return torch.addcmul(bias, found, scales, out=found).unflatten(0, x.shape[:-1])
+        total = torch.addcmul(bias.to(found.dtype), found, scales, out=found)
+        return total.to(BF16).unflatten(0, x.shape[:-1])
 
     return product
 
@@ -70,11 +71,16 @@ def int8_product(weight: Tensor, bias: Tensor) -> Product:
 def int8_sum(weight: Tensor) -> Sum:
     """Prepare (x, y) -> x @ weight.T + y in whole numbers."""
     multiply = _int8(weight)
-    return lambda x, y: torch.addcmul(y, *multiply(x))
+
+    def add(x: Tensor, y: Tensor) -> Tensor:
+        found, scales = multiply(x)
+        return torch.addcmul(y.to(found.dtype), found, scales, out=found).to(BF16)
+
+    return add
 
 
 def _int8(weight: Tensor) -> Callable[[Tensor], tuple[Tensor, Tensor]]:
-    """Prepare x (rows, inputs) -> a product and a scale for each row, both bfloat16; multiplied they are x @ weight.T.
+    """Prepare x (rows, inputs) -> a product and a scale for each row; multiplied they are x @ weight.T.
 
     Each output's weights and each row of x have a scale of their own, and whole numbers add up
     without rounding: a row's result depends on no other row.
@@ -89,9 +95,9 @@ def _int8(weight: Tensor) -> Callable[[Tensor], tuple[Tensor, Tensor]]:
     def product(x: Tensor) -> tuple[Tensor, Tensor]:
         whole, of_rows = whole_rows(x.to(BF16), numbers)
         found = multiply(
-            whole, 1.0, numbers.zero, packed, scales, zeros, None, 1.0, 0, BF16, "none", [], ""
-        )
-        return found, of_rows
+            whole, 1.0, numbers.zero, packed, scales, zeros, None, 1.0, 0, numbers.result, "none", [], ""
+        )  # fmt: skip
+        return found, of_rows.to(numbers.result)
 
     return product
 
