@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 import sys
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 
@@ -72,6 +73,12 @@ def test_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
 )
 def test_cpu_features(flags: str, named: tuple[str, ...]) -> None:
     assert doctor.features(set(flags.split())) == named
+
+
+@pytest.mark.parametrize("found", [("avx2",), ("avx2", "avx512", "bf16")])
+def test_a_processor_without_bf16_is_told(health: doctor.Health, found: tuple[str, ...]) -> None:
+    told = str(replace(health, cpu_features=found))
+    assert ("(no bf16: products in float32)" in told) == ("bf16" not in found)
 
 
 def test_problems(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -89,7 +89,8 @@ class Health:
             f"libraries  {versions}",
             f"device     {self.device}",
             f"processor  {self.n_cores} cores to use, {self.n_threads} torch threads; "
-            f"{', '.join(self.cpu_features) or 'no vector extension that we know of'}",
+            f"{', '.join(self.cpu_features) or 'no vector extension that we know of'}"
+            f"{'' if 'bf16' in self.cpu_features else ' (no bf16: products in float32)'}",
             f"kernels    {self.native}",
             f"data       {self.data_dir} ({self.free_disk_gb:,.1f} GB free)",
             f"cache      {self.cache_dir or 'off'}",
