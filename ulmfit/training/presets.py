@@ -90,9 +90,9 @@ FINETUNE_PRESETS: dict[str, FinetuneConfig] = {
         decoupled_wd=True, drop_mult=0.0, activation_reg=0.0, temporal_reg=0.0, eps=1e-5, schedule="one_cycle",
         moms=(0.8, 0.7, 0.8),
     ),
-    # Ours: the demo and the tests.
+    # Ours: the demo and the tests. A few batches do: what the demo is about, stage 3 learns (docs/log.md).
     "tiny": FinetuneConfig(
-        bs=32, seq_len=70, epochs=1, lr=5e-3, factor=1.0, schedule="one_cycle", drop_mult=0.2
+        bs=32, seq_len=70, epochs=1, max_batches=40, max_valid=100, lr=5e-3, factor=1.0, schedule="one_cycle", drop_mult=0.2
     ),
 }  # fmt: skip
 
@@ -129,7 +129,7 @@ CLASSIFIER_PRESETS: dict[str, ClassifierConfig] = {
     ),
     # Ours: the demo and the tests.
     "tiny": ClassifierConfig(
-        schedule="full", bs=32, seq_len=70, epochs=2, lr=5e-3, drop_mult=0.2, clip=1.0, max_len=320
+        schedule="full", bs=16, seq_len=70, epochs=3, lr=5e-3, drop_mult=0.2, clip=1.0, max_len=320
     ),
 }  # fmt: skip
 
