@@ -34,6 +34,7 @@ def hear(watch: Alarm, *losses: float) -> None:
         [4.8] * 3 + [6.4] * 40 + [4.5] * 200,  # a new head, and a rate that rises: worse at first
         [9.4] * 10 + [5.0] * 100 + [7.9] * 100,  # a little worse than it was, better than it began
         [0.7, 0.2, 0.01] + [0.9] * 100,
+        [0.7, 9.0] + [0.6] * 100,  # one bad batch among the first
     ],
 )
 def test_what_may_be(losses: list[float]) -> None:

@@ -48,15 +48,17 @@ class Alarm(Callback):
             raise self._diverged(f"the loss became {loss}")
         self.n_batches += 1
         self.mean += (loss - self.mean) / min(self.n_batches, WINDOW)
-        is_early = self.n_batches <= WINDOW
         if self.n_batches == 1:
             self.lowest = self.mean
-        if is_early:
+        if self.n_batches <= WINDOW:
             self.beginning = max(self.beginning, self.mean)
         else:
             self.lowest = min(self.lowest, self.mean)
-        limit = max(EXPLODED * self.lowest, self.lowest + MARGIN, 0 if is_early else self.beginning)
-        if self.is_likelihood and self.mean > limit:
+        limit = max(EXPLODED * self.lowest, self.lowest + MARGIN)
+        if self.n_batches > WINDOW:
+            limit = max(limit, self.beginning)
+        is_known = self.n_batches >= WINDOW  # fewer may be one bad batch
+        if self.is_likelihood and is_known and self.mean > limit:
             raise self._diverged(f"the loss rose from {self.lowest:.2f} to {self.mean:.2f}")
 
     def check(self, valid_loss: float | None = None) -> None:
