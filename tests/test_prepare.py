@@ -107,7 +107,7 @@ def test_forgetting_tokens_on_the_way_changes_nothing(
     monkeypatch.setattr(
         Parts, "add", lambda parts, part: sizes.append(part.n_running) or add(parts, part)
     )
-    monkeypatch.setattr(documents, "BATCH_DOCUMENTS", 40)
+    monkeypatch.setattr(documents, "BATCH_DOCUMENTS", 400)
     monkeypatch.setattr(module, "MAX_TOKENS", 300)
     often = prepare(source, tmp_path / "often", split="split", config=some, n_workers=n_workers)
     assert files_of(tmp_path / "once") == files_of(tmp_path / "often")

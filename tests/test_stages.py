@@ -170,16 +170,24 @@ class Killed(BaseException):
     """As sudden as a kill, in the same process."""
 
 
-@pytest.mark.parametrize("patience", [None, 1])
+@pytest.fixture(scope="module", params=[None, 1], ids=["every epoch", "patience"])
+def whole(
+    request: pytest.FixtureRequest, lm: ulmfit.LanguageModel, other_corpus: Corpus, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[FinetuneConfig, ulmfit.LanguageModel]:  # fmt: skip
+    """A run that nothing interrupts, with its settings."""
+    config = replace(FINETUNE, epochs=3, patience=request.param, jitter=True)
+    out = tmp_path_factory.mktemp("whole") / "lm"
+    return config, ulmfit.finetune_lm(lm, other_corpus, out, config=config, progress=silent)
+
+
 @pytest.mark.parametrize("when", [2, 9, 17, 26])
 def test_an_interrupted_run_ends_with_the_same_bits(
-    lm: ulmfit.LanguageModel, other_corpus: Corpus, tmp_path: Path, when: int, patience: int | None,
-    monkeypatch: pytest.MonkeyPatch,
+    lm: ulmfit.LanguageModel, other_corpus: Corpus, tmp_path: Path, when: int,
+    whole: tuple[FinetuneConfig, ulmfit.LanguageModel], monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     """A checkpoint after every batch; the process dies at one of them, mid-epoch or between epochs."""
     monkeypatch.setattr("ulmfit.training.resume.MINUTES", 0.0)
-    config = replace(FINETUNE, epochs=3, patience=patience, jitter=True)
-    whole = ulmfit.finetune_lm(lm, other_corpus, tmp_path / "whole", config=config, progress=silent)
+    config, undisturbed = whole
     seen = 0
 
     def die(_: object) -> None:
@@ -192,9 +200,9 @@ def test_an_interrupted_run_ends_with_the_same_bits(
         ulmfit.finetune_lm(lm, other_corpus, tmp_path / "cut", config=config, progress=die)
     torch.manual_seed(99)
     resumed = ulmfit.finetune_lm(lm, other_corpus, tmp_path / "cut", config=config, progress=silent)
-    for name, tensor in whole.parts.weights.items():
+    for name, tensor in undisturbed.parts.weights.items():
         assert torch.equal(tensor, resumed.parts.weights[name]), name
-    rows = [list(csv.DictReader((m.folder / "history.csv").open())) for m in (whole, resumed)]
+    rows = [list(csv.DictReader((m.folder / "history.csv").open())) for m in (undisturbed, resumed)]
     for one, other in zip(*rows, strict=True):
         measured = ("seconds", "tokens_per_second")
         assert {k: v for k, v in one.items() if k not in measured} == {
