@@ -43,8 +43,8 @@ class Classifier:
     """A trained classifier of one direction or both, with its vocabulary, tokenizer and labels.
 
     `precision="fp32"` is exact: a text's probabilities are the same in any company, to 1e-5.
-    "auto" is faster where the processor multiplies bfloat16, and rounds. "int8" is the fastest: a coarser
-    rounding, the same in any company.
+    "auto" is faster where the processor multiplies bfloat16, and rounds. "int8" is the fastest for many texts: a
+    coarser rounding, the same in any company.
     """
 
     def __init__(self, parts: ClassifierParts) -> None:
