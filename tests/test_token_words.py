@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 import ulmfit
@@ -16,6 +16,7 @@ from ulmfit.inference.token_words import words_of
 from ulmfit.text.tokenizers import Tokenizer, build_tokenizer
 
 TEXT = 'He said "no"!!!!! A GREAT film, so so so so dull.\n\nThe end 这部 zzqq'
+PARTS = [*TEXT.split(), "\n", "DON'T", "xxrep", "( a )", "9.5", "AB这CD"]
 WORD, CHAR = build_tokenizer(TextConfig()), build_tokenizer(TextConfig(tokenizer="char"))
 
 
@@ -55,7 +56,9 @@ def test_pieces_make_words(subword: Tokenizer) -> None:
 
 
 @settings(max_examples=60, deadline=None)
-@given(text=st.lists(st.sampled_from([*TEXT.split(), "\n", "DON'T", "xxrep", "( a )", "9.5"])))
+@example(["这部", "这部", "这部"])  # a repeated word of several pieces
+@example(["AB这CD"])  # capitals on both sides of such a piece
+@given(text=st.lists(st.sampled_from(PARTS)))
 def test_every_token_is_in_one_word_and_every_character_is_shown(text: list[str]) -> None:
     for tokenizer in (WORD, CHAR):
         tokens = tokens_of(tokenizer, " ".join(text))

@@ -7,6 +7,7 @@ begin or go on; in scripts that put no spaces between words, a piece is a word.
 from __future__ import annotations
 
 import re
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -45,32 +46,43 @@ class Words:
 def words_of(tokens: Sequence[str], tokenizer: Tokenizer) -> Words:
     """Gather the tokens that `tokenizer` made of a text to words, decoded."""
     first = int(bool(tokens) and tokens[0] == BOS)
-    starts = range(first, len(tokens))
+    starts = spaced = range(first, len(tokens))
     if tokenizer.config.tokenizer != "word":
-        starts = [i for i in starts if i == first or _begins_word(tokens[i - 1], tokens[i])]
-    bounds = _with_controls(tokens, [*starts, len(tokens)])
+        spaced = [i for i in starts if i == first or _follows_space(tokens[i - 1], tokens[i])]
+        inner = [i for i in starts[1:] if _unspaced(tokens[i - 1], tokens[i])]
+        starts = sorted({*spaced, *inner})
+    bounds = _with_controls(tokens, starts, spaced)
     decoded = [tokenizer.decode(tokens[a:b]) for a, b in pairwise(bounds)]
     gaps = _gaps(tokenizer.decode(tokens), [text.strip() for text in decoded])
     shown = [_shown(text, tokens[a]) for text, a in zip(decoded, bounds)]
     return Words(tuple(shown), tuple(gaps), tuple(bounds))
 
 
-def _begins_word(before: str, piece: str) -> bool:
-    """Tell whether a piece begins a word after the piece `before`."""
-    if piece.startswith("▁") or piece in CONTROL_TOKENS or before in CONTROL_TOKENS:
-        return True
+def _follows_space(before: str, piece: str) -> bool:
+    """Tell whether the text had a space before a piece, as it has on both sides of a control token."""
+    return piece.startswith("▁") or piece in CONTROL_TOKENS or before in CONTROL_TOKENS
+
+
+def _unspaced(before: str, piece: str) -> bool:
+    """Tell whether a piece is a word of its own after `before` without a space."""
     if not before.strip("▁"):  # a word's beginning, which the model split off
         return False
     return bool(_UNSPACED.search(piece) or _UNSPACED.search(before))
 
 
-def _with_controls(tokens: Sequence[str], bounds: list[int]) -> list[int]:
-    """Drop the bounds inside of what a control token acts on."""
-    kept, i = [], 0
-    while i < len(bounds) - 1:
-        kept.append(bounds[i])
-        i += 1 + _REACH.get(tokens[bounds[i]], 0)
-    return [*kept, bounds[-1]]
+def _with_controls(
+    tokens: Sequence[str], starts: Sequence[int], spaced: Sequence[int]
+) -> list[int]:
+    """Drop the starts inside of what a control token acts on, which spaces delimit; add the end."""
+    kept, end = [], 0
+    for i in starts:
+        if i < end:
+            continue
+        kept.append(i)
+        if tokens[i] in _REACH:
+            after = bisect_right(spaced, i) + _REACH[tokens[i]]
+            end = spaced[after] if after < len(spaced) else len(tokens)
+    return [*kept, len(tokens)]
 
 
 def _gaps(text: str, words: list[str]) -> list[str]:
