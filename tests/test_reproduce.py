@@ -110,6 +110,63 @@ def names(folder: Path) -> set[str]:
     return {path.name for path in folder.iterdir()}
 
 
+# --- a corpus of one's own
+
+
+def of_corpus(folder: Path, out: Path, **asked: Any) -> Results:
+    own = Experiment(folder, preset="tiny", lm="none", settings=SMALL, **asked)
+    return reproduce(own, out, progress=lambda _: None)
+
+
+def test_a_prepared_corpus_is_run_as_the_data_set_is(single: Path, tmp_path: Path) -> None:
+    results = of_corpus(single / CORPUS, tmp_path / "run")
+    require_same(single / CLASSIFIER, tmp_path / "run" / CLASSIFIER)
+    assert results.data_set == "trec"  # its name, which finds what is published
+    written = json.loads((tmp_path / "run" / RECIPE).read_text())
+    assert written["experiment"]["data_set"] == "trec"
+    assert written["text"] == json.loads((single / RECIPE).read_text())["text"]
+    moved = tmp_path / "moved"
+    shutil.move(tmp_path / "run", moved)  # with its own copy, it needs no other
+    assert of_corpus(moved / CORPUS, moved).runs == results.runs
+
+
+@pytest.mark.usefixtures("without_pictures")
+def test_label_budgets_of_ones_own_documents(data_dir: Path, tmp_path: Path) -> None:
+    lines = (data_dir / "train_5500.label").read_text().splitlines()
+    frame = pd.DataFrame([line.split(":x ") for line in lines], columns=["kind", "question"])
+    frame["split"] = np.where(np.arange(len(frame)) % 4 == 0, "test", "train")
+    config = replace(ulmfit.TextConfig(), min_freq=1)
+    folder = tmp_path / "corpus"
+    ulmfit.prepare(frame, folder, text="question", label="kind", split="split", config=config)
+    results = of_corpus(folder, tmp_path / "run", labels=(12, ALL), seeds=(0,))
+    assert [run.n_given for run in results.runs] == [12, 81]
+    assert {run.n_documents for run in results.runs} == {27}
+    assert {n for n, _ in results.wholes.values()} == {81}  # what the baselines had in all
+
+
+@pytest.mark.parametrize(
+    ("prepared", "says"),
+    [
+        ({}, "has no test documents with a label: prepare it with --test FILE or --split COLUMN"),
+        ({"label": None}, "has no labels that are names"),
+        ({"config": ulmfit.TextConfig(label_kind="number")}, "has no labels that are names"),
+    ],
+)
+def test_documents_that_no_experiment_can_answer(
+    prepared: dict[str, Any], says: str, tmp_path: Path
+) -> None:
+    frame = pd.DataFrame({"text": ["one film", "two films"] * 9, "label": [1, 2] * 9})
+    ulmfit.prepare(frame, tmp_path / "corpus", **prepared)
+    with pytest.raises(UserError, match=says):
+        of_corpus(tmp_path / "corpus", tmp_path / "run")
+
+
+def test_another_corpus_in_the_folder_of_an_experiment_stays(single: Path, tmp_path: Path) -> None:
+    ulmfit.prepare(["one film", "two films"] * 9, tmp_path / "corpus")
+    with pytest.raises(UserError, match="is another corpus than"):
+        of_corpus(tmp_path / "corpus", single)
+
+
 # --- a single run
 
 
@@ -499,7 +556,7 @@ def test_the_verb_is_the_function(
     [
         ("", "no DATA_SET: write it before the flags"),
         ("trec", "reproduce: no --out"),
-        ("trek --out o", "no data set 'trek': did you mean 'trec'?"),
+        ("trek --out o", "no data set or corpus 'trek': did you mean 'trec'?"),
         ("wikitext-2 --out o", "wikitext-2 has no labels"),
         ("trec --out o --preset tinny", "did you mean 'tiny'?"),
         ("trec --out o --seeds 1 1", "--seeds names 1 twice"),
@@ -523,6 +580,13 @@ def test_the_verb_is_the_function(
         ("trec --out o --direction up", "--direction is 'up'"),
         ("trec --out {single}/corpus", "is an artefact"),
         ("demo --out {single}", "is of trec, not of demo"),
+        (
+            "{single} --out o",
+            "{single} is no corpus: make one with `ulmfit prepare {single} --lm en",
+        ),
+        ("{single}/results.csv --out o --lm none", "results.csv --preset laptop --out CORPUS`"),
+        ("{single}/corpus --out o", "corpus is not read as"),
+        ("{single}/corpus --out o --lm none --set text.lang=de", "is prepared already"),
     ],
 )
 def test_a_mistake_is_one_line(
@@ -533,6 +597,7 @@ def test_a_mistake_is_one_line(
     data = ["--data-dir", str(data_dir)] if words and "--data-dir" not in words else []
     assert cli.main(["reproduce", *words, *data]) == 2
     said = capsys.readouterr()
-    assert said.out == "" and said.err.startswith("ulmfit: ") and says in said.err
+    assert said.out == "" and said.err.startswith("ulmfit: ")
+    assert says.format(single=single) in said.err
     assert said.err.count("\n") == 1
     assert not list(tmp_path.rglob(f"{PRETRAINED}*"))

@@ -1,4 +1,4 @@
-"""The verb `reproduce`: a published experiment from raw text to results, with ours beside theirs."""
+"""The verb `reproduce`: an experiment from raw text to results, beside baselines and what is published."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class ReproduceFlags:
     figures and baselines. The same command again skips what is finished, and goes on where it was interrupted."""
 
     data_set: Positional = ""
-    """A data set with labels (see `ulmfit data`). It comes before the flags."""
+    """A data set with labels (see `ulmfit data`), or the folder of a corpus (see `ulmfit prepare`). It comes before the flags."""
     preset: str = "laptop"
     """Where the configs of all stages come from (see `ulmfit recipe show laptop`)."""
     out: Path | None = None

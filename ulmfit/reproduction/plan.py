@@ -1,13 +1,14 @@
 """What an experiment trains: runs, each with its seed, its labels and its row of a table, and where each training lies.
 
 In: an Experiment. Out: `Planned` runs, whose language models are one and the same training where their settings
-are. Pure: nothing is read or written.
+are. Nothing is read or written.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from ulmfit.config import preset, require
 from ulmfit.errors import UserError, nearest
@@ -27,8 +28,8 @@ ALL = None  # the number of labels when none is left out
 class Experiment:
     """What is asked for."""
 
-    data_set: str
-    """A name in DATASETS."""
+    data_set: str | Path
+    """A name in DATASETS, or the folder of a corpus."""
     preset: str = "laptop"
     lm: str = ""
     """Folder of a language model, the name of a pretrained one, or none: stage 1 learns from the texts."""
@@ -48,9 +49,9 @@ class Experiment:
     """What is answered: by default test, and for a table what the paper answered, documents held out of train."""
 
     def __post_init__(self) -> None:
-        if self.data_set not in DATASETS:
-            raise UserError(f"no data set {self.data_set!r}: {nearest(self.data_set, DATASETS)}")
-        if DATASETS[self.data_set].label is None:
+        if not self.is_registered and not Path(self.data_set).exists():
+            raise UserError(f"no data set or corpus {str(self.data_set)!r}: {nearest(str(self.data_set), DATASETS)}")  # fmt: skip
+        if self.is_registered and DATASETS[str(self.data_set)].label is None:
             raise UserError(f"{self.data_set} has no labels, and a classifier learns from them: `ulmfit pretrain-lm` trains its language model")  # fmt: skip
         preset(self.preset)
         require(self.table in (None, *TABLES), "table", self.table, ", ".join(map(str, TABLES)))
@@ -84,6 +85,13 @@ class Experiment:
                 f"--table {self.table} is about a pretrained language model: give one with --lm"
             )
         self.recipe()
+        if not self.is_registered and any(stage_of(each) == "text" for each in self.settings):
+            raise UserError(f"--set text: {self.data_set} is prepared already: prepare it again, with these flags")  # fmt: skip
+
+    @property
+    def is_registered(self) -> bool:
+        """Whether the documents are a data set's, which is prepared as the language model reads."""
+        return self.data_set in DATASETS
 
     @property
     def begins_from(self) -> str:

@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 
 from ulmfit import __version__
-from ulmfit.config import preset as text_preset
 from ulmfit.config import require
 from ulmfit.errors import Stopped, UserError
 from ulmfit.evaluation.documents import trial_of
@@ -21,11 +20,12 @@ from ulmfit.evaluation.kept import baseline_answers
 from ulmfit.files import MANIFEST, atomic_file, write_json
 from ulmfit.inference.classifier import Classifier
 from ulmfit.models.catalogue import PRETRAINED
-from ulmfit.recipe import CORPUS, RECIPE, config_for, has_learnt
+from ulmfit.recipe import RECIPE, has_learnt
 from ulmfit.reproduction.answer import BASELINE_FOLDER, result_of
+from ulmfit.reproduction.documents import corpus_of, require_labels
 from ulmfit.reproduction.estimate import Estimate, estimate
 from ulmfit.reproduction.labels_needed import BASELINES, Point, sentence
-from ulmfit.reproduction.plan import ALL, Experiment, Planned, Training, plan
+from ulmfit.reproduction.plan import Experiment, Planned, Training, plan
 from ulmfit.reproduction.results import Result, summaries
 from ulmfit.reproduction.sheet import Results, write_results
 from ulmfit.stages.carry_over import carry_over
@@ -34,9 +34,6 @@ from ulmfit.stages.finetune_lm import finetune_lm
 from ulmfit.stages.pretrain_lm import pretrain_lm
 from ulmfit.stages.train_classifier import train_classifier
 from ulmfit.text.corpus import Corpus
-from ulmfit.text.holdout import with_label
-from ulmfit.text.locate import is_present
-from ulmfit.text.prepare import prepare
 from ulmfit.training.classifier_config import ClassifierConfig
 from ulmfit.training.config import FinetuneConfig, PretrainConfig
 from ulmfit.training.journal import Listener
@@ -56,7 +53,11 @@ class Bench:
 
     @classmethod
     def open(
-        cls, experiment: Experiment | str, out: str | Path, *, data_dir: str | Path | None = None
+        cls,
+        experiment: Experiment | str | Path,
+        out: str | Path,
+        *,
+        data_dir: str | Path | None = None,
     ) -> Bench:
         """Prepare the corpus, and refuse what the experiment cannot be run with."""
         asked = experiment if isinstance(experiment, Experiment) else Experiment(experiment)
@@ -64,9 +65,9 @@ class Bench:
         if (out / MANIFEST).exists():
             raise UserError(f"{out} is an artefact, and an experiment is a folder of several: choose another --out")  # fmt: skip
         lm = open_lm(asked.begins_from) if asked.begins_from else None
-        corpus = _corpus(asked, out, lm, data_dir)
+        corpus = corpus_of(asked, out, lm, data_dir=data_dir)
         planned = plan(asked, knows_texts=lm is not None and has_learnt(lm, corpus))
-        _require_labels(asked, corpus, planned)
+        require_labels(asked, corpus, planned)
         return cls(asked, out, corpus, lm, planned)
 
     def estimate(self) -> Estimate:
@@ -76,7 +77,7 @@ class Bench:
 
 
 def reproduce(
-    experiment: Experiment | str,
+    experiment: Experiment | str | Path,
     out: str | Path,
     *,
     data_dir: str | Path | None = None,
@@ -138,59 +139,28 @@ def _how(session: Session) -> dict[str, Any]:
     }
 
 
-def _corpus(asked: Experiment, out: Path, lm: Source | None, data_dir: str | Path | None) -> Corpus:
-    """Prepare the corpus; where the data set or its tokenizer is not at hand, the one that is there will do."""
-    config = config_for(lm, asked.recipe().text, default=text_preset(asked.preset))
-    folder = out / CORPUS
-    there = Corpus.load(folder) if (folder / MANIFEST).is_file() else None
-    if there is not None and there.manifest.name != asked.data_set:
-        raise UserError(f"{folder} is of {there.manifest.name}, not of {asked.data_set}: choose another --out")  # fmt: skip
-    if there is not None and there.config == replace(config, sp_model=None):
-        if not is_present(asked.data_set, data_dir):
-            return there
-        try:
-            return prepare(asked.data_set, folder, data_dir=data_dir, config=config)
-        except ImportError:
-            return there
-    if data_dir is not None and not Path(data_dir).is_dir():
-        raise UserError(f"--data-dir {data_dir} is not a folder: name the one that holds {asked.data_set}, or create it to download into")  # fmt: skip
-    return prepare(asked.data_set, folder, data_dir=data_dir, config=config)
-
-
-def _require_labels(asked: Experiment, corpus: Corpus, planned: tuple[Planned, ...]) -> None:
-    """Refuse labels that a classifier cannot learn from, before a language model takes its time."""
-    n_labelled = len(with_label(corpus, corpus.rows("train")))
-    for n in asked.labels:
-        if n is not ALL and n > n_labelled:
-            raise UserError(
-                f"--labels {n:,} is more than the {n_labelled:,} labelled training documents of {asked.data_set}: "
-                "ask for fewer, or for all"
-            )
-    for config in (each.classifier.config for each in planned):
-        assert isinstance(config, ClassifierConfig)
-        config.rows(corpus)
-
-
 def _is_done(bench: Bench, planned: Planned) -> bool:
     return (bench.out / planned.classifier.folder / MANIFEST).is_file()
 
 
 def _write_recipe(bench: Bench) -> None:
-    """Write down what was asked for, and the configs that it stands for."""
+    """Write down what was asked for, and the configs that it stands for; folders by name, as they may be anywhere."""
     asked = bench.experiment
-    lm = asked.lm if asked.lm in PRETRAINED else Path(asked.lm).name  # a folder may be anywhere
-    content = {"ulmfit": __version__, "experiment": asdict(replace(asked, lm=lm)), **asdict(asked.recipe().portable())}  # fmt: skip
+    lm = asked.lm if asked.lm in PRETRAINED else Path(asked.lm).name
+    named = {**asdict(asked), "data_set": bench.corpus.manifest.name, "lm": lm}
+    recipe = replace(asked.recipe(), text=bench.corpus.config)
+    content = {"ulmfit": __version__, "experiment": named, **asdict(recipe)}
     with atomic_file(bench.out / RECIPE) as part:
         write_json(part, content)
 
 
 def _results(bench: Bench, found: list[Result]) -> Results:
     """Sum the runs up, with label budgets beside what baselines reach with all labels."""
-    asked = bench.experiment
-    summed = summaries(found, bench.out, data_set=asked.data_set, table=asked.table)
+    asked, name = bench.experiment, bench.corpus.manifest.name
+    summed = summaries(found, bench.out, data_set=name, table=asked.table)
     wholes = _wholes(bench) if asked.labels and asked.table is None else {}
     curve = [(s.n_given, s.accuracy.value) for s in summed]
-    sentences = [sentence(curve, name, whole) for name, whole in wholes.items()]
+    sentences = [sentence(curve, baseline, whole) for baseline, whole in wholes.items()]
     if asked.labels:
         seed = bench.planned[0].run.seed
         sentences.append(
@@ -198,9 +168,7 @@ def _results(bench: Bench, found: list[Result]) -> Results:
             if asked.unlabelled
             else "Each language model has read the texts of its own budget, and no others."
         )
-    return Results(
-        asked.data_set, asked.preset, asked.table, tuple(found), summed, wholes, tuple(sentences)
-    )
+    return Results(name, asked.preset, asked.table, tuple(found), summed, wholes, tuple(sentences))
 
 
 def _wholes(bench: Bench) -> dict[str, Point]:
