@@ -190,6 +190,14 @@ class Classifier:
         self, documents: Sequence[np.ndarray], direction: str, *, precision: Precision = "auto"
     ) -> np.ndarray:
         """Give one direction's logits (n, n_labels), before the temperature."""
+        found = self.encoder_logits(documents, direction, precision=precision)
+        linear = self.parts.linear
+        return found if linear is None else found + linear.logits(documents)
+
+    def encoder_logits(
+        self, documents: Sequence[np.ndarray], direction: str, *, precision: Precision = "auto"
+    ) -> np.ndarray:
+        """Give the same without the linear part."""
         model = self._model(direction, precision)
         ids = np.concatenate([np.empty(0, np.int64), *documents])
         offsets = np.cumsum([0, *map(len, documents)])

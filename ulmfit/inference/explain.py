@@ -15,6 +15,7 @@ from ulmfit.errors import UserError, nearest
 from ulmfit.inference.answers import decide
 from ulmfit.inference.explanation import Explanation, PoolingParts, Reading
 from ulmfit.inference.integrated_gradients import Integral, token_parts
+from ulmfit.inference.label_score import score_slopes
 from ulmfit.inference.occlusion import MAX_TOKENS, occlusion_note, occlusion_readings
 from ulmfit.inference.pooling_path import TokenParts, pooling_parts
 from ulmfit.inference.texts import checked
@@ -58,7 +59,12 @@ def explain(
         note = _pooling_note(classifier, len(ids))
     elif method == "integrated_gradients":
         integrals = _integrals(classifier, ids, column, precision)
-        whole, *each = _with_mean([_integrated(n, i, words) for n, i in integrals.items()])
+        whole, *each = _with_mean(
+            [
+                _integrated(name, found, words, _linear(classifier, ids, name, column, precision))
+                for name, found in integrals.items()
+            ]
+        )
         note = _integrals_note(classifier, len(ids), list(integrals.values()))
     else:
         whole, *each = occlusion_readings(
@@ -104,8 +110,9 @@ def _pooling(
             direction=name,
             labels=classifier.parts.labels,
             column=column,
+            beside=_beside(classifier, ids),
         )
-        each.append(_reading(name, parts, words))
+        each.append(_reading(name, parts, words, _linear(classifier, ids, name, column, precision)))
     return _with_mean(each)
 
 
@@ -120,14 +127,32 @@ def _integrals(
             direction=name,
             labels=classifier.parts.labels,
             column=column,
+            beside=_beside(classifier, ids),
         )
         for name in classifier.directions
     }
 
 
-def _integrated(direction: str, found: Integral, words: Words) -> Reading:
+def _beside(classifier: Classifier, ids: np.ndarray) -> np.ndarray | float:
+    """Give the logits of the linear part, if there is one."""
+    linear = classifier.parts.linear
+    return 0.0 if linear is None else linear.logits([ids])[0]
+
+
+def _linear(
+    classifier: Classifier, ids: np.ndarray, direction: str, column: int, precision: Precision
+) -> np.ndarray:
+    """Say what the linear part gave to the score by each token, (n_tokens,): its logits times the score's slopes."""
+    linear = classifier.parts.linear
+    if linear is None:
+        return np.zeros(len(ids))
+    logits = classifier.logits([ids], direction, precision=precision)[0]
+    return linear.token_parts(ids) @ score_slopes(logits, classifier.parts.labels, column)
+
+
+def _integrated(direction: str, found: Integral, words: Words, linear: np.ndarray) -> Reading:
     """Add up the tokens of each word; what `xxbos` gave is part of the base."""
-    weights = words.sums(found.parts)
+    weights = words.sums(found.parts + linear)
     base = found.score - float(weights.sum())
     return Reading(direction, found.score, tuple(weights.tolist()), base)
 
@@ -140,10 +165,11 @@ def _with_mean(each: list[Reading]) -> list[Reading]:
     return [Reading("both", score, tuple(weights.tolist()), base), *each]
 
 
-def _reading(direction: str, parts: TokenParts, words: Words) -> Reading:
+def _reading(direction: str, parts: TokenParts, words: Words, linear: np.ndarray) -> Reading:
     """Add up the tokens of each word; what `xxbos` gave is part of the base."""
-    last, highest, mean = (words.sums(p) for p in (parts.last, parts.max, parts.mean))
-    weights = last + highest + mean
+    each = (parts.last, parts.max, parts.mean, linear)
+    last, highest, mean, beside = (words.sums(p) for p in each)
+    weights = last + highest + mean + beside
     return Reading(
         direction,
         parts.score,
@@ -154,6 +180,7 @@ def _reading(direction: str, parts: TokenParts, words: Words) -> Reading:
             tuple(highest.tolist()),
             tuple(mean.tolist()),
             tuple(words.sums(parts.n_won).tolist()),
+            tuple(beside.tolist()),
         ),
     )
 
@@ -173,5 +200,6 @@ def _pooling_note(classifier: Classifier, n_tokens: int) -> str:
     if n_unpooled := classifier.arch.pooling.first_token(n_tokens):
         which = {"forward": "first", "backward": "last"}
         ends = " and ".join(which[name] for name in classifier.directions)
-        note += f"; the {ends} {n_unpooled:,} tokens were read but not pooled, and weigh 0"
+        weigh = "0" if classifier.parts.linear is None else "what the linear part gives them"
+        note += f"; the {ends} {n_unpooled:,} tokens were read but not pooled, and weigh {weigh}"
     return note

@@ -20,13 +20,14 @@ _BOX = (
 
 @dataclass(frozen=True)
 class PoolingParts:
-    """What each word gave to the three parts of concat pooling; the three add up to its weight."""
+    """What each word gave to the three parts of concat pooling and to the linear part; these add up to its weight."""
 
     last: tuple[float, ...]
     max: tuple[float, ...]
     mean: tuple[float, ...]
     n_won: tuple[int, ...]
     """Units of the maximum that the word's tokens won."""
+    linear: tuple[float, ...]
 
 
 @dataclass(frozen=True)

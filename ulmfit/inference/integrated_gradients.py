@@ -49,9 +49,17 @@ class Integral:
 
 
 def token_parts(
-    model: Module, ids: np.ndarray, *, direction: str, labels: LabelSet, column: int
+    model: Module,
+    ids: np.ndarray,
+    *,
+    direction: str,
+    labels: LabelSet,
+    column: int,
+    beside: np.ndarray | float = 0.0,
 ) -> Integral:
     """Integrate a label's score over the embeddings of the tokens that are pooled, in the order of `ids`.
+
+    `beside` are logits that are added to the network's, all the way.
 
     Tokens before the pooled ones stay as they are throughout, and their parts are 0. `model` is the
     caller's own: its chunks let gradients pass from then on.
@@ -69,7 +77,7 @@ def token_parts(
 
     def score(points: Tensor) -> Tensor:
         whole = torch.cat([before.expand(len(points), -1, -1), points], dim=1)
-        logits = _logits(model, whole)
+        logits = _logits(model, whole) + torch.as_tensor(beside)
         return torch.stack([differentiable_score(row, labels, column) for row in logits])
 
     rows = max(1, PASS_TOKENS // len(read))

@@ -33,3 +33,11 @@ def differentiable_score(logits: Tensor, labels: LabelSet, column: int) -> Tenso
         return heated[column]
     others = torch.cat([heated[:column], heated[column + 1 :]])
     return heated[column] - others.logsumexp(0)
+
+
+def score_slopes(logits: np.ndarray, labels: LabelSet, column: int) -> np.ndarray:
+    """Differentiate one document's score by its `logits` (outputs,) of one direction: (outputs,)."""
+    with torch.enable_grad():
+        leaf = torch.from_numpy(np.asarray(logits, np.float64)).requires_grad_()
+        (slopes,) = torch.autograd.grad(differentiable_score(leaf, labels, column), leaf)
+    return slopes.numpy()

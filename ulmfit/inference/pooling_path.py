@@ -43,9 +43,15 @@ class TokenParts:
 
 
 def pooling_parts(
-    model: Module, ids: np.ndarray, *, direction: str, labels: LabelSet, column: int
+    model: Module,
+    ids: np.ndarray,
+    *,
+    direction: str,
+    labels: LabelSet,
+    column: int,
+    beside: np.ndarray | float = 0.0,
 ) -> TokenParts:
-    """Take a label's score apart over the hidden states that were pooled.
+    """Take a label's score apart over the hidden states that were pooled; `beside` are logits added to the head's.
 
     The head is linear around the pooled vector: blocks of batch norm and linear layer, whose rectified
     units stay on or off nearby. So each unit of the vector gives its value times the score's gradient:
@@ -63,7 +69,7 @@ def pooling_parts(
     n, units = states.shape
     highest, winners = states.max(0)
     pooled = torch.cat([states[-1], highest, states.mean(0)])
-    score, gradient = _score_and_gradient(model, pooled, labels, column)
+    score, gradient = _score_and_gradient(model, pooled, labels, column, beside)
     given = gradient * pooled.double()
     from_last, from_max, of_mean = given[:units], given[units : 2 * units], gradient[2 * units :]
     last, highest_parts = torch.zeros(2, n, dtype=torch.float64)
@@ -98,11 +104,12 @@ def pooled_states(model: Module, ids: Tensor) -> Tensor:
 
 
 def _score_and_gradient(
-    model: Module, pooled: Tensor, labels: LabelSet, column: int
+    model: Module, pooled: Tensor, labels: LabelSet, column: int, beside: np.ndarray | float
 ) -> tuple[float, Tensor]:
     """Score the label, and differentiate the score by the pooled vector (3 * units,)."""
     with torch.enable_grad():
         leaf = pooled.detach().requires_grad_()
-        score = differentiable_score(model.head(leaf[None])[0], labels, column)
+        logits = model.head(leaf[None])[0] + torch.as_tensor(beside)
+        score = differentiable_score(logits, labels, column)
         (gradient,) = torch.autograd.grad(score, leaf)
     return score.item(), gradient.double()

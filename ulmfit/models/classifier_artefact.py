@@ -22,6 +22,7 @@ from ulmfit.models.classifier import Classifier
 from ulmfit.models.classifier_arch import ClassifierArch
 from ulmfit.models.classifier_manifest import (
     KIND,
+    LINEAR,
     WEIGHTS_BACKWARD,
     ClassifierManifest,
     classifier_card,
@@ -29,6 +30,7 @@ from ulmfit.models.classifier_manifest import (
 )
 from ulmfit.models.classifier_weights import require_classifier_fit
 from ulmfit.models.label_set import LABELS, LabelSet
+from ulmfit.models.linear_part import LinearPart
 from ulmfit.models.manifest import BOTH, Fingerprints, Provenance, to_json
 from ulmfit.models.parts import (
     AGAIN,
@@ -62,6 +64,8 @@ class ClassifierParts:
     labels: LabelSet
     weights: Mapping[str, dict[str, Tensor]]
     """The tensors of each direction."""
+    linear: LinearPart | None = None
+    """What speaks beside the encoder, in all directions alike."""
 
     @property
     def arch(self) -> ClassifierArch:
@@ -99,6 +103,7 @@ def save_classifier(
     text: TextPipeline,
     labels: LabelSet,
     provenance: Provenance,
+    linear: LinearPart | None = None,
     history: Sequence[Mapping[str, Any]] = (),
     files: Mapping[str, bytes] | None = None,
 ) -> ClassifierParts:
@@ -115,6 +120,8 @@ def save_classifier(
             (folder / name).write_bytes(content)
         for direction, name in zip(provenance.directions, (WEIGHTS, WEIGHTS_BACKWARD)):
             save_tensors(folder / name, weights[direction])
+        if linear is not None:
+            (folder / LINEAR).write_bytes(linear.to_bytes())
         save_text(folder, vocab, text)
         labels.save(folder)
         save_history(folder, history)
@@ -128,7 +135,7 @@ def save_classifier(
                 architecture=classifier_fingerprint(arch),
                 parent=provenance.parent,
             ),
-            files=hashes(folder, (WEIGHTS, WEIGHTS_BACKWARD, LABELS, SUBWORD_MODEL)),
+            files=hashes(folder, (WEIGHTS, WEIGHTS_BACKWARD, LINEAR, LABELS, SUBWORD_MODEL)),
             versions=versions(),
         )
         (folder / CARD).write_text(classifier_card(manifest, labels), encoding="utf-8")
@@ -152,7 +159,20 @@ def load_classifier(folder: str | Path) -> ClassifierParts:
         where = str(folder / name)
         require_classifier_fit(weights[direction], manifest.arch, n_vocab=len(vocab), where=where)
     _require_whole(weights, manifest.arch, labels, manifest.provenance)
-    return ClassifierParts(folder, manifest, vocab, text, labels, weights)
+    linear = _load_linear(folder, manifest)
+    return ClassifierParts(folder, manifest, vocab, text, labels, weights, linear)
+
+
+def _load_linear(folder: Path, manifest: ClassifierManifest) -> LinearPart | None:
+    """Read the linear part, if the manifest knows of one."""
+    if LINEAR not in manifest.files:
+        return None
+    return LinearPart.from_bytes(
+        read_written(folder / LINEAR, manifest),
+        n_vocab=manifest.n_vocab,
+        n_outputs=manifest.arch.n_outputs,
+        where=str(folder / LINEAR),
+    )
 
 
 def join_classifiers(
@@ -165,7 +185,10 @@ def join_classifiers(
     history: Sequence[Mapping[str, Any]] = (),
     files: Mapping[str, bytes] | None = None,
 ) -> ClassifierParts:
-    """Write a forward and a backward classifier of the same labels and vocabulary as one folder."""
+    """Write a forward and a backward classifier of the same labels and vocabulary as one folder.
+
+    Both learnt their linear parts from the same documents, so that of the forward one stands for both.
+    """
     for name, one, other in (
         ("labels", forward.labels.names, backward.labels.names),
         ("kinds of label", forward.labels.kind, backward.labels.kind),
@@ -184,6 +207,7 @@ def join_classifiers(
         vocab=forward.vocab,
         text=forward.text,
         labels=forward.labels.tempered(temperature),
+        linear=forward.linear,
         provenance=replace(provenance, direction=BOTH),
         history=history,
         files=files,

@@ -22,6 +22,7 @@ from ulmfit.models.parts import WEIGHTS
 
 KIND = "classifier"
 WEIGHTS_BACKWARD = "model-backward.safetensors"  # beside those of the forward model
+LINEAR = "linear.safetensors"  # of both directions, if there is a linear part
 _INSTEAD = dict.fromkeys(
     ("language_model", "language_model_pair", "corpus"),
     "train one with `ulmfit train-classifier LM CORPUS --out CLASSIFIER`",
@@ -74,6 +75,7 @@ def classifier_card(manifest: ClassifierManifest, labels: LabelSet) -> str:
         "Origin": made.origin,
         "Encoder": f"{encoder.backbone}, {encoder.n_layers} layers of {encoder.n_hid}, embedding {encoder.emb_sz}",
         "Head": " -> ".join(map(str, arch.widths())),
+        "Linear part": "NB-SVM of tokens and pairs" if LINEAR in manifest.files else "",
         "Vocabulary": f"{manifest.n_vocab:,} tokens",
         "Directions": " and ".join(made.directions),
         "Temperature": f"{labels.temperature:g}",

@@ -106,7 +106,7 @@ class Experiment:
         return self.split or ("test" if self.table is None else "valid")
 
     def recipe(self, row: Row = AS_IT_IS, *, seed: int | None = None) -> Recipe:
-        """Give the configs of a row; what the user sets comes last. The paper's tables are of forward models."""
+        """Give the configs of a row; what the user sets comes last. The paper's tables are of forward encoders alone."""
         direction = self.direction or (None if self.table is None else "forward")
         recipe = Recipe(
             preset(self.preset),
@@ -114,7 +114,8 @@ class Experiment:
             FINETUNE_PRESETS[self.preset],
             CLASSIFIER_PRESETS[self.preset],
         ).shared(direction=direction, seed=seed)
-        return apply_settings(recipe, (*row.settings, *self.settings))
+        alone = () if self.table is None else ("stage3.linear=none",)
+        return apply_settings(recipe, (*alone, *row.settings, *self.settings))
 
     def runs(self) -> tuple[Run, ...]:
         """List the runs, a seed after the other within a row and a budget."""

@@ -54,9 +54,9 @@ def _stage3(schedule: str, lr: float, *more: str) -> tuple[str, ...]:
 TABLES: dict[int, tuple[Row, ...]] = {
     4: (Row("without pretraining", is_pretrained=False), Row("with pretraining")),
     5: (
-        # Of a language model that is given, only what stage 2 does can be without dropout.
+        # Of a language model that is given, only what stage 2 does can be without dropout, or with all of it.
         Row("vanilla LM", ("stage1.arch.drop_mult=0", "stage2.drop_mult=0")),
-        Row("AWD-LSTM LM"),
+        Row("AWD-LSTM LM", ("stage1.arch.drop_mult=1", "stage2.drop_mult=1")),
     ),
     6: (
         Row("no LM fine-tuning", is_finetuned=False),

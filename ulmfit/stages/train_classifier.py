@@ -137,6 +137,11 @@ def _write(
     metrics = {"valid_loss": trained.best.valid_loss}
     if labels.kind != "number":
         metrics["valid_accuracy"] = trained.best.accuracy
+    linear = learn.linear_part(logits)
+    if linear is not None:
+        logits = logits + linear.logits(learn.valid_documents())
+        metrics["valid_accuracy_with_linear"] = float((logits.argmax(1) == truth).mean())
+    if labels.kind != "number":
         temperature = _temperature(log_probabilities(logits[None], labels), truth, labels)
         labels = labels.tempered(temperature)
     given = f"{len(learn.rows.train):,} labelled documents"
@@ -149,6 +154,7 @@ def _write(
         vocab=corpus.vocab,
         text=TextPipeline.of(corpus),
         labels=labels,
+        linear=linear,
         provenance=provenance,
         history=[asdict(row) for row in trained.epochs],
         files=history_files(trained, provenance),
@@ -169,7 +175,11 @@ def _join(
     temperature = 1.0
     if labels.kind != "number" and corpus.labels is not None:
         documents = [corpus[row] for row in rows.valid.tolist()]
-        logits = np.stack([one.logits(documents, one.directions[0]) for one in (forward, backward)])
+        logits = np.stack(
+            [one.encoder_logits(documents, one.directions[0]) for one in (forward, backward)]
+        )
+        if forward.parts.linear is not None:  # which will be that of both
+            logits = logits + forward.parts.linear.logits(documents)
         found, truth = log_probabilities(logits, labels), corpus.labels[rows.valid]
         temperature = _temperature(found, truth, labels)
         if labels.kind == "category":

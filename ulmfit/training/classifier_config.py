@@ -62,8 +62,12 @@ class ClassifierConfig(StageConfig):
     few_labels: int | None = None
     """With fewer labelled documents to learn from, a linear teacher labels texts that have no label, and they are learnt from, too; None: never."""
 
+    linear: float | None = None
+    """How loud a linear model of tokens and pairs (NB-SVM, learnt from the same documents) speaks beside the encoder, 1 for as loud; None: not at all."""
+
     def __post_init__(self) -> None:
         super().__post_init__()
+        require(self.linear is None or self.linear > 0, "linear", self.linear, "above 0")
         require(
             self.class_weight in ("none", "balanced"),
             "class_weight",

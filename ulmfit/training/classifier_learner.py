@@ -21,6 +21,7 @@ from ulmfit.models.artefact import LanguageModelParts, require_same_vocab
 from ulmfit.models.classifier import Classifier
 from ulmfit.models.classifier_artefact import save_classifier
 from ulmfit.models.label_set import LabelSet
+from ulmfit.models.linear_part import LinearPart
 from ulmfit.models.parts import TextPipeline
 from ulmfit.text.batches import classifier_dataloaders
 from ulmfit.text.corpus import Corpus
@@ -72,9 +73,34 @@ class ClassifierLearner(StageLearner):
             vocab=self.corpus.vocab,
             text=TextPipeline.of(self.corpus),
             labels=LabelSet.of(self.corpus),
+            linear=self.linear_part(self.valid_logits()[0]),
             provenance=self.provenance(),
         )
         return TrainedClassifier.load(out)
+
+    def linear_part(self, logits: np.ndarray) -> LinearPart | None:
+        """Let a linear model learn from the same documents, if it is to speak beside the encoder.
+
+        `logits` are the encoder's, of the documents that were held out; they say how loud.
+        """
+        config = self.config
+        assert isinstance(config, ClassifierConfig)
+        if config.linear is None or self.corpus.label_kind != "category":
+            return None
+        from ulmfit.training.linear_part import as_loud, fit_linear_part
+
+        learnt, known = self.lesson.added_to(self.rows), self.lesson.known(self.corpus)
+        part = fit_linear_part(known, learnt.train, seed=config.seed)
+        return as_loud(part, logits, self.valid_documents(), share=config.linear)
+
+    def valid_documents(self) -> list[np.ndarray]:
+        """List the documents that were held out as `valid_logits` has them."""
+        step = -1 if self.config.direction == "backward" else 1
+        return [
+            document[:n].numpy()[::step]
+            for ids, lengths, _ in self.dls.valid
+            for document, n in zip(ids.cpu(), lengths.tolist())
+        ]
 
     @torch.no_grad()
     def valid_logits(self) -> tuple[np.ndarray, np.ndarray]:

@@ -95,7 +95,7 @@ def nbsvm(train: LabelledTexts) -> Scorer:
     classes = np.unique(train.labels)
     # Of two labels, one against the other says all; its mirror image is the other column.
     positives = classes[1:] if len(classes) == 2 else classes
-    models = [_fit_nbsvm(presence, train.labels == label) for label in positives]
+    models = [fit_nbsvm(presence, train.labels == label) for label in positives]
     weights, biases = np.stack([w for w, _ in models], axis=1), np.array([b for _, b in models])
 
     def scores(texts: Sequence[str]) -> np.ndarray:
@@ -107,7 +107,7 @@ def nbsvm(train: LabelledTexts) -> Scorer:
     return scores
 
 
-def _fit_nbsvm(presence: Any, is_label: np.ndarray) -> tuple[np.ndarray, float]:
+def fit_nbsvm(presence: Any, is_label: np.ndarray) -> tuple[np.ndarray, float]:
     """Fit one label against the rest: weights of the n-grams, and the bias."""
     ratio = log_count_ratio(presence, is_label)
     svm = LinearSVC(C=0.1, random_state=0).fit(presence.multiply(ratio).tocsr(), is_label)
