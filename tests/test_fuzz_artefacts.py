@@ -15,7 +15,7 @@ import pandas as pd
 import pytest
 from hostile import DEPTHS, JSON, damaged, edited, examples, lawful, replaced, write
 from hypothesis import given
-from tiny_classifier import write_tiny_classifier
+from tiny_classifier import tiny_linear, write_tiny_classifier
 from tiny_lm import write_tiny_lm
 
 import ulmfit
@@ -43,7 +43,7 @@ def write_home(folder: Path) -> Path:
     frame = pd.DataFrame(rows, columns=["text", "label"])
     corpus = ulmfit.prepare(frame, folder / "corpus", config=ulmfit.TextConfig(min_freq=1))
     write_tiny_lm(folder / "lm", corpus)
-    write_tiny_classifier(folder / "clf", corpus)
+    write_tiny_classifier(folder / "clf", corpus, linear=tiny_linear(len(corpus.vocab)))
     (folder / "history.csv").write_text(HISTORY)
     (folder / "steps.csv").write_text(STEPS)
     tensors = {"a": torch_arange(3), "b": torch_arange(4).reshape(2, 2)}
@@ -85,6 +85,8 @@ def use_classifier(folder: Path) -> Any:
     parts = load_classifier(folder)
     for direction in parts.directions:
         parts.model(direction)
+    if parts.linear is not None:
+        parts.linear.logits([np.arange(len(parts.vocab))])
     return use_model(parts), str(ulmfit.Classifier(parts))
 
 
@@ -111,6 +113,7 @@ READERS: dict[str, tuple[Callable[[Path], Any], str, str]] = {
     "classifier manifest": (use_classifier, "clf", "manifest.json"),
     "labels": (use_classifier, "clf", "labels.json"),
     "classifier weights": (use_classifier, "clf", "model.safetensors"),
+    "linear part": (use_classifier, "clf", "linear.safetensors"),
     "history": (read_history, "history.csv", ""),
     "steps": (read_steps, "steps.csv", ""),
     "checkpoint": (load_checkpoint, "checkpoint.safetensors", ""),

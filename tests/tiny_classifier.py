@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -13,6 +14,7 @@ from ulmfit.models.classifier import Classifier
 from ulmfit.models.classifier_arch import ClassifierArch
 from ulmfit.models.classifier_artefact import ClassifierParts, save_classifier
 from ulmfit.models.label_set import LabelSet
+from ulmfit.models.linear_part import LinearPart
 from ulmfit.models.manifest import Provenance
 from ulmfit.models.parts import TextPipeline
 from ulmfit.text.corpus import Corpus
@@ -32,6 +34,15 @@ def tiny_weights(arch: ClassifierArch, n_vocab: int, *, seed: int = 0) -> dict[s
     return weights
 
 
+def tiny_linear(n_vocab: int, n_outputs: int = 3, *, seed: int = 0) -> LinearPart:
+    """Draw weights of every third token and of some pairs."""
+    draw = np.random.default_rng(seed)
+    pairs = draw.choice(np.arange(n_vocab, n_vocab * (1 + n_vocab)), 200, replace=False)
+    grams = np.sort(np.concatenate([np.arange(0, n_vocab, 3), pairs]))
+    weights = draw.normal(size=(len(grams), n_outputs)).astype(np.float32)
+    return LinearPart(n_vocab, grams, weights, draw.normal(size=n_outputs).astype(np.float32))
+
+
 def write_tiny_classifier(
     out: Path,
     corpus: Corpus,
@@ -39,6 +50,7 @@ def write_tiny_classifier(
     direction: str = "forward",
     backbone: str = "awd_lstm",
     labels: LabelSet = LABELS,
+    linear: LinearPart | None = None,
 ) -> ClassifierParts:
     """Write a classifier of one direction, or of both."""
     arch = ClassifierArch.of(replace(LM_ARCH, backbone=backbone), len(labels.names))
@@ -54,6 +66,7 @@ def write_tiny_classifier(
         vocab=corpus.vocab,
         text=TextPipeline.of(corpus),
         labels=labels,
+        linear=linear,
         provenance=provenance,
         history=[{"epoch": 0, "accuracy": 0.5}, {"epoch": 1, "accuracy": 0.75}],
     )

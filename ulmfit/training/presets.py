@@ -130,7 +130,7 @@ CLASSIFIER_PRESETS: dict[str, ClassifierConfig] = {
     ),
     # Ours: the demo and the tests.
     "tiny": ClassifierConfig(
-        schedule="full", bs=16, seq_len=70, epochs=3, lr=5e-3, drop_mult=0.2, clip=1.0, max_len=320, linear=0.5
+        schedule="full", bs=32, seq_len=70, epochs=2, lr=5e-3, drop_mult=0.2, clip=1.0, max_len=320, linear=0.5
     ),
 }  # fmt: skip
 
