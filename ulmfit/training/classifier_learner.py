@@ -73,15 +73,15 @@ class ClassifierLearner(StageLearner):
             vocab=self.corpus.vocab,
             text=TextPipeline.of(self.corpus),
             labels=LabelSet.of(self.corpus),
-            linear=self.linear_part(self.valid_logits()[0]),
+            linear=self.linear_part(),
             provenance=self.provenance(),
         )
         return TrainedClassifier.load(out)
 
-    def linear_part(self, logits: np.ndarray) -> LinearPart | None:
+    def linear_part(self, logits: np.ndarray | None = None) -> LinearPart | None:
         """Let a linear model learn from the same documents, if it is to speak beside the encoder.
 
-        `logits` are the encoder's, of the documents that were held out; they say how loud.
+        `logits` are the encoder's, of the documents that were held out, if they are at hand; they say how loud.
         """
         config = self.config
         assert isinstance(config, ClassifierConfig)
@@ -91,7 +91,8 @@ class ClassifierLearner(StageLearner):
 
         learnt, known = self.lesson.added_to(self.rows), self.lesson.known(self.corpus)
         part = fit_linear_part(known, learnt.train, seed=config.seed)
-        return as_loud(part, logits, self.valid_documents(), share=config.linear)
+        loudness = self.valid_logits()[0] if logits is None else logits
+        return as_loud(part, loudness, self.valid_documents(), share=config.linear)
 
     def valid_documents(self) -> list[np.ndarray]:
         """List the documents that were held out as `valid_logits` has them."""

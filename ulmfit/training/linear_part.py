@@ -33,9 +33,9 @@ def fit_linear_part(corpus: Corpus, rows: np.ndarray, *, seed: int) -> LinearPar
     weights, bias = np.stack([w for w, _ in models], axis=1), np.array([b for _, b in models])
     if len(classes) == 2:
         weights, bias = np.hstack([-weights, weights]), np.array([-bias[0], bias[0]])
-    shape = len(corpus.label_names)
+    n_outputs = len(corpus.label_names)
     # A label that no document has gets what is neither for nor against it.
-    whole, biases = np.zeros((len(grams), shape), np.float32), np.zeros(shape, np.float32)
+    whole, biases = np.zeros((len(grams), n_outputs), np.float32), np.zeros(n_outputs, np.float32)
     whole[:, classes] = weights - weights.mean(axis=1, keepdims=True)
     biases[classes] = bias - bias.mean()
     return LinearPart(n_vocab, grams, whole, biases)
