@@ -52,6 +52,7 @@ def facts_of(
         "vocabulary": f"{len(corpus.vocab):,} tokens",
         "encoder": f"{encoder.backbone}, {encoder.n_layers} layers of {encoder.n_hid}, "
         f"embedding {encoder.emb_sz}",
+        "linear part": _linear(first),
         "unlike the paper's preset": _settings(first),
         "origin": made.origin,
         **{
@@ -74,6 +75,11 @@ def _taught(classifiers: Sequence[Classifier], trial: Trial) -> str:
     if drawn is not None and len(classifiers) > 1:
         words += f"; each seed drew its own {drawn:,}, the baselines have those of seed {_seed(classifiers[0])}"
     return words
+
+
+def _linear(classifier: Classifier) -> str:
+    linear = classifier.parts.linear
+    return "" if linear is None else f"NB-SVM of {len(linear.grams):,} tokens and pairs, its logits added to the encoder's"  # fmt: skip
 
 
 def _settings(classifier: Classifier) -> str:
