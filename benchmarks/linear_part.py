@@ -3,7 +3,7 @@
     python benchmarks/linear_part.py CORPUS CLASSIFIER... [--shares 0.25 0.5 1 2] [--documents 3000] [--precision auto] [--threads N]
 
 CLASSIFIER are folders that `ulmfit train-classifier` made from CORPUS; a linear part that one has is left out of
-account. The linear part learns anew from the same documents, and its loudness is set on the same held-out ones, as
+account. The linear part learns anew from the same documents (not from a teacher's lesson), and its loudness is set on the same held-out ones, as
 in training, for each share. Accuracies are those of the same test documents, drawn with seed 0; of two directions
 probabilities are averaged. One JSON line a classifier.
 """
@@ -61,7 +61,7 @@ def main() -> None:
 
         logits = encoder(documents)
         loudness = encoder(held_out)[0]  # of the forward direction, as in training
-        part = fit_linear_part(corpus, rows.train, seed=0)
+        part = fit_linear_part(corpus, rows.train, seed=classifier.manifest.provenance.seed or 0)
         figures = {"encoder": accuracy(logits), "linear": accuracy(part.logits(documents)[None])}
         for share in told.shares:
             scaled = as_loud(part, loudness, held_out, share=share)

@@ -120,6 +120,13 @@ def test_a_label_without_documents_is_neither_likely_nor_unlikely(demo_corpus: C
     assert part.weights.shape[1] == 3 and not part.weights[:, 2].any() and part.bias[2] == 0
 
 
+def test_one_label_alone_teaches_nothing(demo_corpus: Corpus) -> None:
+    assert demo_corpus.labels is not None
+    rows = demo_corpus.rows("train")
+    same = rows[demo_corpus.labels[rows] == 1][:5]
+    assert not fit_linear_part(demo_corpus, same, seed=0).logits([demo_corpus[same[0]]]).any()
+
+
 def test_of_many_n_grams_the_most_frequent_are_kept(
     demo_corpus: Corpus, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -261,27 +268,24 @@ def test_it_is_half_as_loud_as_the_encoder(trained: ulmfit.Classifier, demo_corp
 
 
 @pytest.mark.parametrize("method", ["pooling", "integrated_gradients"])
-def test_words_and_base_add_up_to_the_score_with_it(
-    trained: ulmfit.Classifier, method: str
-) -> None:
+def test_explanations_hand_out_what_it_gave(trained: ulmfit.Classifier, method: str) -> None:
     text = "a dull plot, a superb cast and so so so good music"
     found = trained.explain(text, method=method, precision="fp32")
-    for reading in (found, *found.readings):
-        assert reading.base is not None
-        assert sum(reading.weights) + reading.base == pytest.approx(reading.score, abs=1e-5)
-    ids = trained.encode([text])[0]
-    for reading in found.readings:
+    ids, linear = trained.encode([text])[0], trained.parts.linear
+    assert linear is not None
+    column = trained.labels.index(found.label)
+    gave = linear.token_parts(ids) @ (2 * np.eye(2)[column] - 1) / trained.temperature
+    # Of two labels the log-odds are linear in the logits: the encoder's weights are as without it.
+    plain = ulmfit.Classifier(replace(trained.parts, linear=None))
+    without = plain.explain(text, method=method, label=found.label, precision="fp32")
+    for reading, other in zip(found.readings, without.readings, strict=True):
         logits = trained.logits([ids], reading.direction, precision="fp32")[0] / trained.temperature
-        margin = logits[0] - logits[1]
-        assert abs(margin) == pytest.approx(abs(reading.score), abs=1e-4)
-    if method == "pooling":
-        linear = trained.parts.linear
-        assert linear is not None
-        column = trained.labels.index(found.label)
-        gave = linear.token_parts(ids) @ np.eye(2)[column] - linear.token_parts(ids) @ np.eye(2)[1 - column]  # fmt: skip
-        for reading in found.readings:
-            assert reading.parts is not None  # of two labels the log-odds are linear: no rounding
-            assert sum(reading.parts.linear) == pytest.approx(gave[1:].sum() / trained.temperature, abs=1e-5)  # fmt: skip
+        margin = logits[column] - logits[1 - column]
+        assert reading.score == pytest.approx(margin, abs=1e-4)
+        added = np.subtract(reading.weights, other.weights)
+        assert added.any() and added.sum() == pytest.approx(gave[1:].sum(), abs=1e-4)
+        if reading.parts is not None:
+            np.testing.assert_allclose(reading.parts.linear, added, atol=1e-4)
 
 
 def test_it_goes_where_the_folder_goes(trained: ulmfit.Classifier, tmp_path: Path) -> None:

@@ -1,7 +1,7 @@
 """What an experiment trains: runs, each with its seed, its labels and its row of a table, and where each training lies.
 
 In: an Experiment. Out: `Planned` runs, whose language models are one and the same training where their settings
-are. Nothing is read or written.
+are. No file is read or written.
 """
 
 from __future__ import annotations

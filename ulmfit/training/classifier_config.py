@@ -61,7 +61,6 @@ class ClassifierConfig(StageConfig):
     """Learn from so many labelled documents, drawn evenly by label with the seed; None for all."""
     few_labels: int | None = None
     """With fewer labelled documents to learn from, a linear teacher labels texts that have no label, and they are learnt from, too; None: never."""
-
     linear: float | None = None
     """How loud a linear model of tokens and pairs (NB-SVM, learnt from the same documents) speaks beside the encoder, 1 for as loud; None: not at all."""
 

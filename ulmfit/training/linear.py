@@ -92,22 +92,28 @@ def nbsvm(train: LabelledTexts) -> Scorer:
         binary=True, dtype=np.float64, **_ngrams(train, WORDS_AND_SIGNS, READY_TOKENS)
     )
     presence = vectorizer.fit_transform(train.texts)
-    classes = np.unique(train.labels)
-    # Of two labels, one against the other says all; its mirror image is the other column.
-    positives = classes[1:] if len(classes) == 2 else classes
-    models = [fit_nbsvm(presence, train.labels == label) for label in positives]
-    weights, biases = np.stack([w for w, _ in models], axis=1), np.array([b for _, b in models])
+    classes, weights, biases = fit_nbsvm(presence, train.labels)
 
     def scores(texts: Sequence[str]) -> np.ndarray:
         columns = vectorizer.transform(texts) @ weights + biases
-        if len(classes) == 2:
-            columns = np.hstack([-columns, columns])
         return all_labels(columns, classes, len(train.names), absent=columns.min() - 1)
 
     return scores
 
 
-def fit_nbsvm(presence: Any, is_label: np.ndarray) -> tuple[np.ndarray, float]:
+def fit_nbsvm(presence: Any, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Fit each label against the rest: the labels that there are, and a column of weights and a bias for each."""
+    classes = np.unique(labels)
+    # Of two labels, one against the other says all; its mirror image is the other column.
+    positives = classes[1:] if len(classes) == 2 else classes
+    models = [_fit_label(presence, labels == label) for label in positives]
+    weights, biases = np.stack([w for w, _ in models], axis=1), np.array([b for _, b in models])
+    if len(classes) == 2:
+        weights, biases = np.hstack([-weights, weights]), np.append(-biases, biases)
+    return classes, weights, biases
+
+
+def _fit_label(presence: Any, is_label: np.ndarray) -> tuple[np.ndarray, float]:
     """Fit one label against the rest: weights of the n-grams, and the bias."""
     ratio = log_count_ratio(presence, is_label)
     svm = LinearSVC(C=0.1, random_state=0).fit(presence.multiply(ratio).tocsr(), is_label)

@@ -20,24 +20,19 @@ MOST_GRAMS = 1 << 18  # those in most documents; 3 MB for two labels
 
 
 def fit_linear_part(corpus: Corpus, rows: np.ndarray, *, seed: int) -> LinearPart:
-    """Learn from the labels of some documents; logits have mean 0 over the labels."""
+    """Learn from the labels of some documents; logits have mean 0 over the labels. One label alone teaches nothing."""
     assert corpus.labels is not None
     rows = _at_most(corpus, rows, seed=seed)
     n_vocab, labels = len(corpus.vocab), np.asarray(corpus.labels[rows])
     places, _, keys = n_grams([corpus[row] for row in rows.tolist()], n_vocab=n_vocab)
     grams, presence = _presence(places, keys, n_documents=len(rows))
-    classes = np.unique(labels)
-    # Of two labels, one against the other says all; its mirror image is the other column.
-    positives = classes[1:] if len(classes) == 2 else classes
-    models = [fit_nbsvm(presence, labels == label) for label in positives]
-    weights, bias = np.stack([w for w, _ in models], axis=1), np.array([b for _, b in models])
-    if len(classes) == 2:
-        weights, bias = np.hstack([-weights, weights]), np.array([-bias[0], bias[0]])
     n_outputs = len(corpus.label_names)
     # A label that no document has gets what is neither for nor against it.
     whole, biases = np.zeros((len(grams), n_outputs), np.float32), np.zeros(n_outputs, np.float32)
-    whole[:, classes] = weights - weights.mean(axis=1, keepdims=True)
-    biases[classes] = bias - bias.mean()
+    if len(np.unique(labels)) > 1:
+        classes, weights, bias = fit_nbsvm(presence, labels)
+        whole[:, classes] = weights - weights.mean(axis=1, keepdims=True)
+        biases[classes] = bias - bias.mean()
     return LinearPart(n_vocab, grams, whole, biases)
 
 
