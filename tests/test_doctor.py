@@ -81,6 +81,12 @@ def test_a_processor_without_bf16_is_told(health: doctor.Health, found: tuple[st
     assert ("(no bf16: products in float32)" in told) == ("bf16" not in found)
 
 
+@pytest.mark.parametrize(("load", "n_threads"), [(0.9, 2), (1.1, 2), (1.1, 1)])
+def test_a_busy_machine_is_told(health: doctor.Health, load: float, n_threads: int) -> None:
+    told = str(replace(health, load=load, n_cores=2, n_threads=n_threads))
+    assert ("--threads 1" in told) == (load > 1 and n_threads > 1)
+
+
 def test_problems(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(doctor, "LIBRARIES", ("torch", "no-such-library"))
     monkeypatch.setattr(doctor, "usable_cores", lambda: 0)

@@ -30,7 +30,7 @@ class Extra:
 # The extras of pyproject.toml. Those of later stages are named already, so that one installation lasts.
 EXTRAS: dict[str, Extra] = {
     "nb": Extra(("jupyterlab",), "JupyterLab, for the notebooks"),
-    "dist": Extra(("accelerate",), "training on several devices (a later stage)"),
+    "dist": Extra(("accelerate",), "`accelerate launch` beside torchrun, which torch brings"),
     "hf": Extra(
         ("transformers", "tokenizers", "huggingface_hub"),
         "exchange with Hugging Face (a later stage)",
@@ -69,6 +69,8 @@ class Health:
     """Those that this process may use."""
     n_threads: int
     """Those that torch computes with."""
+    load: float
+    """Processes that wanted a core in the last minute, as the system counts them; 0 where it does not."""
     cpu_features: tuple[str, ...]
     """Of avx2, avx512, bf16, amx: what makes training and inference on a processor fast."""
     native: str
@@ -95,6 +97,11 @@ class Health:
             f"data       {self.data_dir} ({self.free_disk_gb:,.1f} GB free)",
             f"cache      {self.cache_dir or 'off'}",
         ]
+        if self.n_threads > 1 and self.load > self.n_cores / 2:
+            lines.append(
+                f"busy       load {self.load} on {self.n_cores} cores: {self.n_threads} threads of a training wait "
+                "for each other then, and `--threads 1` may be faster"
+            )
         for extra in self.missing_extras:
             install = f'pip install "ulmfit[{extra.name}]"'
             lines.append(f"extra      {extra.name:8} not installed: {extra.enables}; {install}")
@@ -124,6 +131,7 @@ def examine(*, data_dir: str | Path | None = None) -> Health:
         device=device,
         n_cores=n_cores,
         n_threads=n_threads,
+        load=round(os.getloadavg()[0], 1) if hasattr(os, "getloadavg") else 0.0,
         cpu_features=features(_cpu_flags()),
         native=_native() if versions["torch"] else "torch is missing",
         data_dir=str(folder),
