@@ -25,7 +25,7 @@ SOURCES = {
     "fastai-v1": "fastai 1: `examples/train_wt103.py` for stage 1, `examples/ULMFit.ipynb` for stages 2 and 3",
     "fastbook": "fastbook, chapter 10, with fastai 2.8's defaults; stage 1 is that of the weights it starts from, fastai 1's",
     "multifit": "MultiFiT (Eisenschlos et al. 2019), `configurations.py`, `multifit_paper_version`",
-    "laptop": "ours: fastbook's with smaller batches and fewer epochs, for two CPU cores",
+    "laptop": "ours, for two CPU cores: pieces and `en`; stage 2 once over the texts, without dropouts; stage 3 all layers at once in one cycle, with a teacher for few labels and a linear part; an epoch of so many batches at most",
     "tiny": "ours: the demo and the tests",
 }
 STAGES = {

@@ -22,6 +22,9 @@ DEMO_ROWS = 300
 settings.register_profile("patient", deadline=None)
 settings.load_profile("patient")
 
+# Tests run side by side, and so may the threads of each; those that wait must not keep the others from the cores.
+os.environ.setdefault("GOMP_SPINCOUNT", "1000")
+
 # A shell's background job ignores Ctrl-C, and so would all programs that the tests start.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)

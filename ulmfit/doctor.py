@@ -24,22 +24,20 @@ class Extra:
     """Optional packages, and what they are good for."""
 
     modules: tuple[str, ...]
-    enables: str
+    enables: str = ""
 
 
-# The extras of pyproject.toml. Those of later stages are named already, so that one installation lasts.
+# The extras of pyproject.toml. Those of later stages are named already, so that one installation lasts; nothing uses them
+# yet, so that nothing is missing without them.
 EXTRAS: dict[str, Extra] = {
     "nb": Extra(("jupyterlab",), "JupyterLab, for the notebooks"),
     "dist": Extra(("accelerate",), "`accelerate launch` beside torchrun, which torch brings"),
-    "hf": Extra(
-        ("transformers", "tokenizers", "huggingface_hub"),
-        "exchange with Hugging Face (a later stage)",
-    ),
-    "explain": Extra(("captum",), "attributions of a prediction to words (a later stage)"),
-    "serve": Extra(("fastapi", "uvicorn"), "a model behind HTTP (a later stage)"),
-    "export": Extra(("onnx", "onnxruntime"), "models as ONNX (a later stage)"),
-    "track": Extra(("tensorboard",), "training curves in TensorBoard (a later stage)"),
-    "tune": Extra(("optuna",), "search for hyperparameters (a later stage)"),
+    "hf": Extra(("transformers", "tokenizers", "huggingface_hub")),
+    "explain": Extra(("captum",)),
+    "serve": Extra(("fastapi", "uvicorn")),
+    "export": Extra(("onnx", "onnxruntime")),
+    "track": Extra(("tensorboard",)),
+    "tune": Extra(("optuna",)),
     "data": Extra(("pyarrow", "zstandard"), "Parquet files and .zst compression"),
     "docs": Extra(("mkdocs", "mkdocstrings"), "building this documentation as a site"),
     "dev": Extra(("pytest", "hypothesis", "ruff", "ty"), "the tests and linters of this project"),
@@ -209,7 +207,7 @@ def _missing_extras() -> tuple[MissingExtra, ...]:
     found = []
     for name, extra in EXTRAS.items():
         modules = tuple(m for m in extra.modules if importlib.util.find_spec(m) is None)
-        if modules:
+        if modules and extra.enables:
             found.append(MissingExtra(name, modules, extra.enables))
     return tuple(found)
 

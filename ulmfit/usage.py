@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ast
 import inspect
+import re
 import shutil
 import textwrap
 from collections.abc import Iterator
@@ -96,12 +97,12 @@ def _summary(flags: Any) -> str:
 
 
 def _help_texts(kind: type) -> dict[str, str]:
-    """Read the strings under the fields of a dataclass, inherited ones included."""
+    """Read the strings under the fields of a dataclass, inherited ones included; None is `none` on the command line."""
     texts: dict[str, str] = {}
     for base in reversed([k for k in kind.__mro__ if is_dataclass(k)]):
         (definition,) = ast.parse(textwrap.dedent(inspect.getsource(base))).body
         for line, below in pairwise(getattr(definition, "body", [])):
             match line, below:
                 case ast.AnnAssign(target=ast.Name(name)), ast.Expr(value=ast.Constant(str(text))):
-                    texts[name] = text
+                    texts[name] = re.sub(r"\bNone\b", "none", " ".join(text.split()))
     return texts

@@ -1,7 +1,7 @@
 """A classifier and a corpus -> evidence: every figure with its interval, beside baselines that had the same labels.
 
-Several classifiers are taken for several seeds of one training, and averaged. Nothing is chosen here: all
-there is to choose, the best epoch and the temperature, was chosen on validation documents before.
+Several classifiers are taken for several seeds of one training, and averaged. Nothing is chosen here: the
+temperature, and with early stopping the best epoch, were chosen on validation documents before.
 """
 
 from __future__ import annotations

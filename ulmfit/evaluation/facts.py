@@ -22,8 +22,8 @@ def notes_of(trial: Trial, corpus: Corpus) -> tuple[str, ...]:
     notes = []
     if trial.split == "valid":
         notes.append(
-            "These are validation documents: the best epoch and the temperature were chosen on them, "
-            "so the figures flatter the model. A result is of the test split."
+            "These are validation documents: the temperature, and with early stopping the best epoch, were "
+            "chosen on them, which flatters the model. A result is of the test split."
         )
     if corpus.label_kind != "category":
         kind = "several labels a document" if corpus.label_kind == "multi" else "numbers"

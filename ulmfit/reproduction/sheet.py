@@ -117,7 +117,7 @@ def _caption(results: Results) -> Iterator[str]:
     yield f"Ours: {run.direction}, {run.n_documents:,} {run.split} documents, protocol {run.protocol}; {several}95 % interval over documents in brackets, sd over seeds."  # fmt: skip
     yield "Baselines had the same labels and answered the same documents."
     if run.split == "valid":
-        yield "The best epoch and the temperature were chosen on these documents, so the figures flatter ours."
+        yield "The temperature, and with early stopping the best epoch, were chosen on these documents, which flatters ours."
     sources = {(s.source, s.their_protocol) for s in results.summaries if s.source}
     for source, protocol in sorted(sources):
         yield f"Theirs: {source}; {protocol.replace('_', ' ')}. A published figure is taken as exact, so the interval of the difference is that of ours."  # fmt: skip

@@ -76,7 +76,7 @@ class StageConfig:
     clip: float | None = 0.3
     """Largest norm of the gradient; None for no limit (imdb_scripts/finetune_lm.py)."""
     label_smoothing: float = 0.0
-    """Share of the truth spread evenly over the vocabulary."""
+    """Share of the truth spread evenly over the vocabulary, in stage 3 over the labels."""
     activation_reg: float = 2.0
     """Weight of the penalty on large activations, AR's alpha (Merity et al. 2018; all of fastai)."""
     temporal_reg: float = 1.0

@@ -49,8 +49,8 @@ PRETRAIN_PRESETS: dict[str, PretrainConfig] = {
         bs=50, seq_len=70, epochs=10, lr=5e-3, **_MULTIFIT,
         arch=ArchConfig("qrnn", n_hid=1550, n_layers=4, drop_mult=0.0, **_MULTIFIT_DROPOUTS),
     ),
-    # Ours: the size of this package's English model, en, which was trained with these values in one epoch
-    # (docs/decisions/012-english-pieces.md).
+    # Ours: the size of this package's English model, en, whose first 7.7 M pieces were read with these values in one epoch
+    # (docs/english-model.md).
     "laptop": replace(
         _V1_PRETRAIN, bs=64, seq_len=70, epochs=3, lr=5e-3, wd=0.01,
         arch=ArchConfig(emb_sz=256, n_hid=512, drop_mult=0.1),

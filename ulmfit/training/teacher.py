@@ -1,7 +1,7 @@
-"""A teacher for few labels: a linear model that has seen all texts labels those that nobody has labelled.
+"""A teacher for few labels: a linear model that has seen many texts labels those that nobody has labelled.
 
 In: a corpus, the documents that have labels, those that have none. Out: the latter with the teacher's labels, but for
-those it is least sure of. Few labels suffice for logistic regression on the main directions of all texts' TF-IDF
+those it is least sure of. Few labels suffice for logistic regression on the main directions of all these texts' TF-IDF
 (latent semantic analysis: Deerwester et al. 1990). Its scores and NB-SVM's are added, and from the surer ones of these
 answers an NB-SVM learns which words tell.
 """
