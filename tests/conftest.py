@@ -22,7 +22,7 @@ DEMO_ROWS = 300
 settings.register_profile("patient", deadline=None)
 settings.load_profile("patient")
 
-# Tests run side by side, and so may the threads of each; those that wait must not keep the others from the cores.
+# Nor are threads that wait to keep other programs from the cores, and the tests themselves from theirs (docs/training.md).
 os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 
 # A shell's background job ignores Ctrl-C, and so would all programs that the tests start.

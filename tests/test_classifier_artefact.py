@@ -124,6 +124,7 @@ def test_the_temperature_can_be_set_later(folder: Path) -> None:
     before = load_classifier(folder)
     after = set_temperature(folder, 2.5)
     assert after.labels == replace(before.labels, temperature=2.5)
+    assert "Temperature: 2.5\n" in (folder / "README.md").read_text(encoding="utf-8")
     assert files_of(folder) == FILES | {"model-backward.safetensors"}
     with pytest.raises(UserError, match="--temperature is 0"):
         set_temperature(folder, 0.0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -20,12 +21,14 @@ from ulmfit.errors import UserError
 from ulmfit.inference import classifier as module
 from ulmfit.inference import texts as texts_module
 from ulmfit.inference.answers import confidence, decide, probabilities
+from ulmfit.inference.bulk import AnswerTable
 from ulmfit.inference.classifier import Classifier
 from ulmfit.inference.texts import TextEncoder
 from ulmfit.models.label_set import LabelSet
 from ulmfit.models.precision import whole_range
 from ulmfit.models.threads import one_thread
 from ulmfit.text.corpus import Corpus
+from ulmfit.text.rows import open_lines
 from ulmfit.text.tokenizers import build_tokenizer
 
 CLOSE = 1e-5
@@ -221,6 +224,19 @@ def test_what_is_remembered_of_words_is_bounded(
             fresh = TextEncoder(build_tokenizer(config), demo_corpus.vocab)
             assert list(map(list, found)) == list(map(list, fresh.encode([text, "a fine one"])))
             assert encoder.tokens(text) == fresh.tokens(text)
+
+
+def test_a_table_and_the_classifier_forget_together(
+    both: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(texts_module, "REMEMBERED", 20)
+    clf = Classifier.load(both)
+    clf.encode(["some fine words of a film that is not dull at all"])
+    for lines in (" ".join(f"word{i}" for i in range(40)), "one two"):  # the second one forgets
+        list(AnswerTable(clf, open_lines(BytesIO(lines.encode()))).answers())
+    fresh = TextEncoder(build_tokenizer(clf.parts.text.config), clf.vocab)
+    text = ["dull words of three films"]
+    assert list(map(list, clf.encode(text))) == list(map(list, fresh.encode(text)))
 
 
 def test_batches_are_cut_by_tokens(clf: Classifier, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -104,6 +104,20 @@ def test_an_array_of_another_length_is_refused(copy: Path, name: str) -> None:
     assert "do not fit" in refused(copy)
 
 
+@pytest.mark.parametrize("name", ["ids", "splits", "labels", "characters"])
+def test_an_array_of_other_lawful_values_is_refused(copy: Path, name: str) -> None:
+    values = np.load(copy / f"{name}.npy")
+    np.save(copy / f"{name}.npy", values[::-1].copy())
+    assert f"{name}.npy was changed or damaged" in refused(copy)
+
+
+def test_a_folder_that_was_written_without_hashes_is_read(copy: Path) -> None:
+    manifest = json.loads((copy / "manifest.json").read_text())
+    del manifest["files"]
+    (copy / "manifest.json").write_text(json.dumps(manifest))
+    assert len(Corpus.load(copy)) == sum(s["documents"] for s in manifest["splits"].values())
+
+
 def test_a_pickled_array_is_refused_unread(copy: Path) -> None:
     np.save(copy / "ids.npy", np.array([{}], dtype=object), allow_pickle=True)
     assert "ids.npy cannot be read" in refused(copy)

@@ -122,6 +122,8 @@ def test_what_is_no_labels(texts: Any, labels: Any, says: str) -> None:
 
 
 def test_too_little_is_refused_before_any_training() -> None:
+    with pytest.raises(ValueError, match="all texts of label 'z' are empty"):
+        small().fit(["a b", "c d", "e f", "g h", " ", ""], ["x", "y", "x", "y", "z", "z"])
     with pytest.raises(ulmfit.UserError, match="two labels"):
         small().fit(["a b", "c d", "e f"], ["x", "x", "x"])
     with pytest.raises(ulmfit.UserError, match="at least 3"):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from ulmfit.errors import UserError
 from ulmfit.text.holdout import Rows, labelled_rows, lm_rows
+from ulmfit.training.config import PROTOCOLS
 
 SPLITS = ("train", "valid", "test", "unsup")
 
@@ -39,16 +40,16 @@ def corpus(**counts: int) -> FakeCorpus:
 documents = st.lists(st.tuples(st.sampled_from(SPLITS), st.integers(0, 3)), min_size=1, max_size=60)
 
 
-@given(documents, st.floats(0.01, 0.99), st.booleans(), st.integers(0, 2**40))
-def test_every_document_with_text_is_used_once(documents, share, transductive, seed) -> None:
+@given(documents, st.floats(0.01, 0.99), st.sampled_from(PROTOCOLS), st.integers(0, 2**40))
+def test_every_document_with_text_is_used_once(documents, share, protocol, seed) -> None:
     corpus = FakeCorpus(*map(list, zip(*documents)))
-    learnt = corpus.with_text("train", "unsup", *(("test",) if transductive else ()))
+    learnt = corpus.with_text("train", "unsup", *(() if protocol == "clean" else ("test",)))
     measured = corpus.with_text("valid")
     if len(learnt) < (1 if measured else 2):
         with pytest.raises(UserError, match="with text"):
-            lm_rows(corpus, share=share, seed=seed, transductive=transductive)
+            lm_rows(corpus, share=share, seed=seed, protocol=protocol)
         return
-    rows = lm_rows(corpus, share=share, seed=seed, transductive=transductive)
+    rows = lm_rows(corpus, share=share, seed=seed, protocol=protocol)
     train, valid = rows.train.tolist(), rows.valid.tolist()
     assert train == sorted(set(train)) and valid == sorted(set(valid))
     if measured:
@@ -84,7 +85,7 @@ def test_the_notice_says_what_is_held_out() -> None:
 
 def test_documents_of_the_test_split_stay_out_unless_asked_for() -> None:
     some = corpus(train=5, test=4, unsup=3)
-    clean, transductive = (lm_rows(some, share=0.2, seed=0, transductive=t) for t in (False, True))
+    clean, transductive = (lm_rows(some, share=0.2, seed=0, protocol=p) for p in PROTOCOLS[:2])
     assert not set(some.rows("test")) & {*clean.train, *clean.valid}
     assert set(some.rows("test")) <= {*transductive.train, *transductive.valid}
 
@@ -159,6 +160,17 @@ def test_a_language_model_of_a_budget_reads_its_documents(n, seed, has_valid) ->
     assert used[0] == used[1]
     with pytest.raises(UserError, match="--n-labels is 61"):
         lm_rows(corpus, share=0.2, seed=seed, n_labels=61)
+
+
+@given(st.integers(4, 60), st.integers(0, 2**20))
+def test_as_published_a_language_model_of_a_budget_reads_its_documents(n, seed) -> None:
+    corpus = labelled([i % 3 for i in range(60)], valid=[0, 1, 2, 0, 1, 2])
+    read = lm_rows(corpus, share=0.2, seed=seed, n_labels=n, protocol="as_published")
+    learnt = labelled_rows(corpus, share=0.3, seed=seed, n_labels=n, protocol="as_published")
+    if set(read.valid.tolist()) & set(learnt.train.tolist()):  # no valid document was left over
+        read = replace(read, train=np.union1d(read.train, read.valid))
+    assert read.train.tolist() == learnt.train.tolist()
+    assert not set(corpus.rows("test")) & {*read.train, *read.valid}
 
 
 def test_a_limit_of_what_is_held_out() -> None:

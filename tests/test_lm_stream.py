@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from ulmfit.errors import UserError
 from ulmfit.text import lm_stream
+from ulmfit.text.epochs import EpochSize
 from ulmfit.text.lm_stream import LMStream, Position
 
 LENGTHS = st.lists(st.integers(0, 40), min_size=1, max_size=30).filter(lambda v: sum(v) >= 2)
@@ -126,6 +127,16 @@ def test_jitter_has_the_lengths_of_awd_lstm():
     assert (widths <= 53).mean() == pytest.approx(0.05, abs=0.01)
     assert ours.cuts(0).tolist() != ours.cuts(1).tolist()
     assert ours.n_batches(1) == len(list(ours.batches(1)))
+
+
+def test_jitter_stays_within_the_batches_of_an_epoch():
+    """A row that fills the bound exactly would be cut into more: sequences are shorter on average."""
+    size = EpochSize(None, 40)
+    ours = stream([32 * 70 * 40 + 1], bs=32, seq_len=70, jitter=True, size=size)
+    free = stream([32 * 70 * 40 + 1], bs=32, seq_len=70, jitter=True)
+    assert max(free.n_batches(epoch) for epoch in range(6)) > 40
+    for epoch in range(6):
+        assert ours.n_batches(epoch) == len(list(ours.batches(epoch))) <= 40
 
 
 def test_short_sequences_jitter_no_lower_than_five():

@@ -19,7 +19,7 @@ import torch
 import ulmfit
 from tests.conftest import ROOT
 from ulmfit.errors import Stopped, UserError
-from ulmfit.files import from_json
+from ulmfit.files import MANIFEST, from_json
 from ulmfit.history import TrainingProgress
 from ulmfit.models.arch import ArchConfig
 from ulmfit.stages import direction, worker
@@ -134,6 +134,26 @@ def test_it_stops_in_time_and_goes_on_to_the_same_end(corpus: Corpus, tmp_path: 
         assert all(torch.equal(tensor, ours[key]) for key, tensor in theirs.items())
 
 
+def test_a_direction_that_is_left_of_two_takes_a_process_too(
+    corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In this one it would have all threads, and large sums in another order."""
+    begun: list[list[str]] = []
+
+    def note(jobs: list[Job], _: object) -> None:
+        begun.append([job.config["direction"] for job in jobs])
+
+    monkeypatch.setattr(direction, "train_side_by_side", note)
+    folders = {name: tmp_path / name for name in ("forward", "backward")}
+    session = direction.Session("pretrain_lm", Heard(), restart=False, max_minutes=None)
+    for _ in range(3):
+        direction.beforehand(folders, corpus, lm=None, config=PRETRAIN, session=session)
+        done = folders["backward" if len(begun) == 2 else "forward"]
+        done.mkdir(exist_ok=True)
+        (done / MANIFEST).touch()
+    assert begun == [["forward", "backward"], ["backward"]]
+
+
 def test_restart_trains_each_direction_once(
     corpus: Corpus, tmp_path: Path, at_home: list[Job]
 ) -> None:
@@ -188,6 +208,7 @@ def workers() -> set[int]:
 
 
 @pytest.mark.skipif(not Path("/proc/self/cmdline").exists(), reason="looks at /proc")
+@pytest.mark.timeout(400)  # three starts of Python with torch, beside whatever else runs
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
 def test_no_worker_outlives_its_parent(corpus: Corpus, tmp_path: Path, number: int) -> None:
     others = workers()

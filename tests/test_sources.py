@@ -153,7 +153,7 @@ def test_several_label_columns_are_multi_label():
 def test_a_delimiter_splits_one_cell():
     config = TextConfig(label_delim=";")
     frame = {"text": list("abc"), "label": ["x; y;x", "", None]}
-    assert labels(frame, config=config) == [("x", "y"), (), ()]
+    assert labels(frame, config=config) == [("x", "y"), (), None]
     assert open_source(pd.DataFrame(frame), config=config).label_kind == "multi"
 
 

@@ -193,6 +193,8 @@ def test_what_is_not_checked_is_read_once(corpus: Corpus) -> None:
     assert lesson.epoch_size(config, rows, n_groups=4).max_batches == -(-n_batches // 5)
     busy = replace(config, min_batches=999)
     assert lesson.epoch_size(busy, rows, n_groups=4).max_batches == 999
+    bounded = replace(config, max_batches=1, min_batches=None)
+    assert lesson.epoch_size(bounded, rows, n_groups=4).max_batches == 1
     none = Lesson(pool[:0], pool[:0])
     assert none.epoch_size(config, rows, n_groups=4) == config.epoch_size()
     assert (

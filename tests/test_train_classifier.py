@@ -20,6 +20,7 @@ from ulmfit.errors import UserError
 from ulmfit.evaluation.documents import trial_of
 from ulmfit.models.classifier import Classifier as Module
 from ulmfit.models.threads import one_thread
+from ulmfit.stages.carry_over import carry_over
 from ulmfit.text.corpus import Corpus
 from ulmfit.training.classifier_config import ClassifierConfig
 from ulmfit.training.classifier_learner import (
@@ -28,6 +29,7 @@ from ulmfit.training.classifier_learner import (
     text_classifier_learner,
 )
 from ulmfit.training.config import FinetuneConfig
+from ulmfit.training.lm_learner import language_model_learner
 from ulmfit.training.losses import DocumentLoss
 from ulmfit.training.schedules import CLASSIFIER_SCHEDULES
 
@@ -286,6 +288,33 @@ def test_a_classifier_claims_no_cleaner_protocol_than_its_language_model(
     assert learn.provenance().protocol == protocol
 
 
+def test_no_later_stage_makes_a_language_model_clean_again(
+    lm: ulmfit.LanguageModel, corpus: Corpus, tmp_path: Path
+) -> None:
+    config = FinetuneConfig(bs=4, seq_len=16, epochs=1, schedule="one_cycle")
+    seen = replace(config, protocol="transductive")
+    tuned = ulmfit.finetune_lm(lm, corpus, tmp_path / "seen", config=seen, progress=silent)
+    again = ulmfit.finetune_lm(tuned, corpus, tmp_path / "again", config=config, progress=silent)
+    carried = carry_over(tuned, corpus, tmp_path / "carried")
+    for made in (again, carried):
+        assert made.manifest.provenance.protocol == "transductive"
+    learn = language_model_learner(corpus, tuned, config=config)
+    assert not set(corpus.rows("test")) & {*learn.rows.train, *learn.rows.valid}
+    assert learn.provenance().protocol == "transductive"
+
+
+def test_a_vocabulary_of_test_texts_is_not_clean(lm: ulmfit.LanguageModel, tmp_path: Path) -> None:
+    frame = rows(60)
+    frame.loc[50:, "split"] = "test"
+    text = ulmfit.TextConfig(min_freq=1, vocab_splits=("train", "test"))
+    corpus = ulmfit.prepare(frame, tmp_path / "corpus", split="split", config=text)
+    config = FinetuneConfig(bs=4, seq_len=16, epochs=1, schedule="one_cycle")
+    tuned = ulmfit.finetune_lm(lm, corpus, tmp_path / "lm", config=config, progress=silent)
+    clf = ulmfit.train_classifier(tuned, corpus, tmp_path / "clf", config=CONFIG, progress=silent)
+    for made in (tuned, clf, carry_over(lm, corpus, tmp_path / "carried")):
+        assert made.manifest.provenance.protocol == "transductive"
+
+
 def test_as_published_is_measured_on_the_test_split_and_says_so(
     lm: ulmfit.LanguageModel, corpus: Corpus, tmp_path: Path
 ) -> None:
@@ -367,6 +396,16 @@ def test_weights_and_smoothing_are_those_of_a_plain_loop(smoothing: float, weigh
         norm += weight
     loss = DocumentLoss("category", smoothing=smoothing, weights=weights)(Output(logits), labels)
     assert torch.allclose(loss, total / norm, atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["category", "multi"])
+def test_weights_go_where_the_labels_are(kind: str) -> None:
+    """As on a GPU: a meta tensor knows its device, and no values."""
+    shape, dtype = ((4,), torch.long) if kind == "category" else ((4, 3), torch.float)
+    labels = torch.zeros(shape, dtype=dtype, device="meta")
+    weighted = DocumentLoss(kind, weights=torch.ones(3))
+    loss = weighted._of_documents(labels)
+    assert loss.device == labels.device and loss.shape == (4,)
 
 
 def test_several_labels_and_numbers_have_their_own_losses() -> None:

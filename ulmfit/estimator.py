@@ -69,6 +69,7 @@ class ULMFiTClassifier(ClassifierMixin, BaseEstimator):
 
         named, known = _texts(texts), _labels(labels)
         _require_alike(named, known)
+        _require_text(named, known)
         classes = _classes(known)
         names = dict(zip(classes.tolist(), _names(classes.tolist())))
         more = [] if unlabelled is None else _texts(unlabelled)
@@ -170,6 +171,16 @@ def _texts(texts: Texts) -> list[str]:
             raise ValueError(f"text {row} is a {type(text).__name__}, not a string")
         found.append(to_text(text))
     return found
+
+
+def _require_text(texts: list[str], labels: list[Hashable]) -> None:
+    """Refuse a label that could not be learnt: empty texts are left out of a training."""
+    told = {label for text, label in zip(texts, labels) if text and not text.isspace()}
+    for label in labels:
+        if label not in told:
+            raise ValueError(
+                f"all texts of label {label!r} are empty: leave them out, with the label"
+            )
 
 
 def _labels(labels: Iterable[Hashable]) -> list[Hashable]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from ulmfit.inference.answers import Prediction, predictions
 from ulmfit.inference.classifier import Classifier
-from ulmfit.inference.texts import TextEncoder, cut
+from ulmfit.inference.texts import cut
 from ulmfit.models.precision import Precision
 from ulmfit.text.rows import Row, Rows
 
@@ -40,10 +40,9 @@ class AnswerTable:
     def answers(self) -> Iterator[tuple[Row, Prediction]]:
         """Yield each row with its answer, in the order of the source."""
         labels = self.classifier.parts.labels
-        encoder = TextEncoder(self.classifier.tokenizer, self.classifier.vocab)
         for window in cut(self.rows, lambda row: sum(map(len, row.texts))):
             found = self.classifier.probabilities(
-                encoder.encode(*zip(*(row.texts for row in window))),
+                self.classifier.encode(*zip(*(row.texts for row in window))),
                 precision=self.precision,
                 direction=self.direction,
             )

@@ -166,9 +166,9 @@ class Classifier:
             self, text, label=label, method=method, max_tokens=max_tokens, precision=precision
         )
 
-    def encode(self, texts: Sequence[str]) -> list[np.ndarray]:
-        """Turn texts into ids."""
-        return self._encoder.encode(texts)
+    def encode(self, texts: Sequence[str], *more: Sequence[str]) -> list[np.ndarray]:
+        """Turn texts into ids; `more` are further columns, where a document has several."""
+        return self._encoder.encode(texts, *more)
 
     def tokens(self, text: str) -> list[str]:
         """Turn a text into tokens, those included that the vocabulary lacks."""

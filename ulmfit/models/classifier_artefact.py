@@ -219,9 +219,12 @@ def set_temperature(folder: str | Path, temperature: float) -> ClassifierParts:
     parts = load_classifier(folder)
     with atomic_folder(parts.folder, kind=KIND) as part:
         shutil.copytree(parts.folder, part, dirs_exist_ok=True)
-        parts.labels.tempered(temperature).save(part)
+        labels = parts.labels.tempered(temperature)
+        labels.save(part)
         files = {**parts.manifest.files, **hashes(part, (LABELS,))}
-        replace(parts.manifest, files=files).save(part)
+        manifest = replace(parts.manifest, files=files)
+        (part / CARD).write_text(classifier_card(manifest, labels), encoding="utf-8")
+        manifest.save(part)
     return load_classifier(folder)
 
 

@@ -12,6 +12,7 @@ from ulmfit.models.pair import save_language_model_pair
 from ulmfit.models.transplant import transplant
 from ulmfit.stages.direction import Source, open_lm, resolve_direction
 from ulmfit.text.corpus import Corpus
+from ulmfit.training.config import least_clean
 from ulmfit.training.run import Settings, open_run
 
 STAGE = "carry_over"
@@ -57,7 +58,7 @@ def _one(lm: LanguageModel, corpus: Corpus, out: Path, *, restart: bool) -> Lang
             provenance = Provenance(
                 origin=f"{STAGE} to {corpus.manifest.name}, from {origin}",
                 direction=lm.direction,
-                protocol="clean",
+                protocol=least_clean(corpus.protocol, lm.parts.manifest.provenance.protocol),
                 config=settings,
                 parent=lm.parts.fingerprint,
                 notes=(f"transplant: {moved.report}",),

@@ -126,7 +126,7 @@ def train_direction(
                 origin=_origin(session.stage, corpus, lm),
                 direction=config.direction,
                 seed=config.seed,
-                protocol=config.protocol,
+                protocol=learn.protocol,
                 metrics=_metrics(trained),
                 config=settings,
                 parent=settings["parent"] or corpus.fingerprint,
@@ -175,10 +175,11 @@ def beforehand(
 ) -> None:
     """Train directions side by side where that is faster; whoever trains them next finds them finished.
 
+    One that is left of two takes a process as well: with all threads it would end with other bits.
     Without a listener fastai draws its own progress, which another process could not.
     """
-    is_begun = any((folder / MANIFEST).is_file() for folder in folders.values())
-    if session.listener is None or is_begun or not is_worth_it(corpus):
+    left = {name: out for name, out in folders.items() if not (out / MANIFEST).is_file()}
+    if session.listener is None or not left or not is_worth_it(corpus):
         return
     jobs = [
         Job.of(
@@ -189,7 +190,7 @@ def beforehand(
             config=replace(config, direction=name),
             max_minutes=session.minutes_left(),
         )
-        for name, folder in folders.items()
+        for name, folder in left.items()
     ]
     train_side_by_side(jobs, session.listener)
 

@@ -58,7 +58,7 @@ def train_classifier(
     session = Session("train_classifier", progress, restart=restart, max_minutes=max_minutes)
     lm = open_lm(lm)
     corpus = corpus if isinstance(corpus, Corpus) else Corpus.load(corpus)
-    config = replace(config, protocol=_protocol(lm, config.protocol))
+    config = replace(config, protocol=_protocol(lm, corpus, config.protocol))
     direction = resolve_direction(lm, config.direction)
     if direction == "both" and isinstance(lm, LanguageModelPair):
         own = replace(config, direction="both")
@@ -68,10 +68,12 @@ def train_classifier(
     return _one(source, corpus, Path(out), config=own, session=session)
 
 
-def _protocol(lm: Source, asked: str) -> str:
-    """Say what the classifier may claim: no more than the language model that it comes from."""
+def _protocol(lm: Source, corpus: Corpus, asked: str) -> str:
+    """Say what the classifier may claim: no more than the language model and the vocabulary that it comes from."""
     models = lm if isinstance(lm, LanguageModelPair) else (lm,)
-    return least_clean(asked, *(one.manifest.provenance.protocol for one in models))
+    return least_clean(
+        asked, corpus.protocol, *(one.manifest.provenance.protocol for one in models)
+    )
 
 
 def _one(

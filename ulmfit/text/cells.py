@@ -99,7 +99,10 @@ class LabelRule:
         )
         return self.names.get(name, whole_characters(name)) or None
 
-    def _split_cell(self, cell: object) -> tuple[str, ...]:
+    def _split_cell(self, cell: object) -> tuple[str, ...] | None:
+        """An empty cell of text holds none of the labels; a missing one is of a row that nobody has labelled."""
+        if is_missing(cell):
+            return None
         found = (
             cell if isinstance(cell, (list, tuple)) else _scalar(cell, "labels").split(self.delim)
         )

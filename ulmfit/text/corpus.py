@@ -15,6 +15,7 @@ import numpy as np
 
 from ulmfit.config import SPLITS, TextConfig
 from ulmfit.errors import UserError, nearest
+from ulmfit.files import hash_file
 from ulmfit.text.decode import decode_pieces, decode_words
 from ulmfit.text.display import corpus_html
 from ulmfit.text.manifest import REPAIR, CorpusManifest
@@ -77,7 +78,12 @@ class Corpus:
         return found
 
     def _require_sound(self) -> None:
-        """Refuse arrays that hold what nothing of this corpus can be."""
+        """Refuse arrays that are not those that were written, or hold what nothing of this corpus can be."""
+        unlike = {
+            name.removesuffix(".npy")
+            for name, digest in self.manifest.files.items()
+            if hash_file(self.folder / name) != digest
+        }
         offsets = self.offsets
         is_rising = _is_within(offsets, 0, None) and bool((offsets[1:] >= offsets[:-1]).all())
         sound = {
@@ -88,7 +94,7 @@ class Corpus:
             "labels": self._has_labels(),
         }
         for name, holds in sound.items():
-            if not holds:
+            if not holds or name in unlike:
                 where = self.folder / f"{name}.npy"
                 raise UserError(f"{where} was changed or damaged: {REPAIR} {self.folder}")
 
@@ -131,6 +137,11 @@ class Corpus:
     def fingerprint(self) -> str:
         """The key: a hash of the data, the configuration and the tokenizer."""
         return self.manifest.key
+
+    @property
+    def protocol(self) -> str:
+        """Whether models of this corpus can be clean: not if test documents counted for its vocabulary."""
+        return "transductive" if "test" in self.config.vocab_splits else "clean"
 
     def rows(self, split: str) -> np.ndarray:
         """Return the numbers of the documents of a split, in corpus order."""

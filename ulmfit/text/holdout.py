@@ -38,20 +38,20 @@ def lm_rows(
     seed: int,
     max_valid: int | None = None,
     n_labels: int | None = None,
-    transductive: bool = False,
+    protocol: str = "clean",
 ) -> Rows:
     """Learn from train and unsup, measure on valid; without a valid split, on a random share of the documents.
 
     Of that share at most `max_valid` are held out. With `n_labels` nothing is read but the labelled documents that
-    `labelled_rows` draws with the same seed. `transductive` adds the text of the test split to what is learnt from; its labels are never read.
+    `labelled_rows` draws with the same seed and protocol. Any protocol but `clean` adds the text of the test split to what is learnt from; its labels are never read.
     """
     require(0 < share < 1, "valid_share", share, "above 0 and below 1")
-    splits = ("train", "unsup", "test") if transductive else ("train", "unsup")
+    splits = ("train", "unsup") if protocol == "clean" else ("train", "unsup", "test")
     rows, valid = _with_text(corpus, splits), _with_text(corpus, ("valid",))
     if n_labels is not None:
-        labelled = with_label(corpus, corpus.rows("train"))
         generator = np.random.default_rng([seed, _DRAW])
-        rows = np.intersect1d(rows, _budget(corpus, labelled, generator, n_labels))
+        drawn = _budget(corpus, _to_learn_from(corpus, protocol), generator, n_labels)
+        rows, valid = np.intersect1d(np.union1d(rows, valid), drawn), np.setdiff1d(valid, drawn)
     fewest = 1 if len(valid) else 2  # one to learn from, and one to hold out
     if len(rows) < fewest:
         raise UserError(
@@ -82,9 +82,11 @@ def labelled_rows(
     learns from train and valid documents, and measures on the test split.
     """
     require(0 < share < 1, "valid_share", share, "above 0 and below 1")
-    rows, valid = (with_label(corpus, corpus.rows(split)) for split in ("train", "valid"))
+    rows = _to_learn_from(corpus, protocol)
     if protocol == "as_published":
-        rows, valid = np.union1d(rows, valid), _published_valid(corpus)
+        valid = _published_valid(corpus)
+    else:
+        valid = with_label(corpus, corpus.rows("valid"))
     generator = np.random.default_rng([seed, _DRAW])
     if n_labels is not None:
         rows = _budget(corpus, rows, generator, n_labels)
@@ -118,6 +120,12 @@ def unlabelled_rows(
     drawn = np.random.default_rng([seed, _DRAW, 1]).permutation(others)[:most]
     n_tokens = np.cumsum(corpus.offsets[drawn + 1] - corpus.offsets[drawn])
     return np.sort(drawn[n_tokens <= most_tokens])
+
+
+def _to_learn_from(corpus: Corpus, protocol: str) -> np.ndarray:
+    """Take the labelled documents of the train split, `as_published` those of the valid split as well."""
+    splits = ("train", "valid") if protocol == "as_published" else ("train",)
+    return np.sort(np.concatenate([with_label(corpus, corpus.rows(split)) for split in splits]))
 
 
 def _budget(

@@ -96,6 +96,7 @@ class LMStream:
         # One token is kept back: the label of the last one that is read.
         n_whole = -(-((self.n_tokens - 1) // (self.bs * world)) // seq_len)
         self._passes, self._most = 1, size.most(n_whole)
+        self._end = self._most or size.max_batches  # shorter batches may be more than n_whole
         if self._most is not None:
             notices.append(size.notice(n_whole))
             wanted = self.bs * world * ((self._most - 1) * seq_len + 1) + 1
@@ -125,14 +126,14 @@ class LMStream:
         else:
             generator = np.random.default_rng([self.seed, epoch, 1])
             cuts = _jittered_cuts(self.row_length, self.seq_len, generator)
-        return cuts if self._most is None else cuts[: self._most + 1]
+        return cuts if self._end is None else cuts[: self._end + 1]
 
     def n_batches(self, epoch: int) -> int:
         """Count the batches of this epoch; only jitter makes it differ between epochs."""
         if self.jitter:
             return len(self.cuts(epoch)) - 1
         n_batches = -(-self.row_length // self.seq_len)
-        return n_batches if self._most is None else min(n_batches, self._most)
+        return n_batches if self._end is None else min(n_batches, self._end)
 
     def batches(self, epoch: int, first: int = 0) -> Iterator[np.ndarray]:
         """Yield int64 arrays (bs, columns + 1) from batch `first` on; neighbours share memory."""

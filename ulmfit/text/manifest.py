@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from ulmfit.config import SPLITS, TextConfig
@@ -38,6 +38,8 @@ class CorpusManifest:
     tokenizer_fingerprint: str
     versions: dict[str, str]
     notices: tuple[str, ...]
+    files: dict[str, str] = field(default_factory=dict)
+    """SHA-256 of each array; none in folders that were written before they were hashed."""
     kind: str = "corpus"
     format: int = FORMAT
 
@@ -59,6 +61,7 @@ class CorpusManifest:
             raise UserError(
                 f"{path} has format {content.get('format')!r}, this ulmfit reads {FORMAT}: {REPAIR} {folder}"
             )
+        content.setdefault("files", {})
         try:
             content["config"] = from_json(TextConfig, content["config"])
             content["splits"] = {

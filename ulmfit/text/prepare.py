@@ -94,6 +94,7 @@ def prepare(
             tokenizer_fingerprint=coder.tokenizer.fingerprint,
             versions={name: version(name) for name in ("spacy", "sentencepiece", "numpy")},
             notices=tuple(opened.notices),
+            files={path.name: hash_file(path) for path in sorted(folder.glob("*.npy"))},
         )
         for part in folder.glob("*.part"):
             part.unlink()

@@ -124,7 +124,7 @@ def text_classifier_learner(
     config = config or ClassifierConfig()
     if config.direction not in ("auto", lm.direction):
         raise UserError(f"--direction is {config.direction} and {lm.folder} reads {lm.direction}")
-    protocol = least_clean(config.protocol, lm.manifest.provenance.protocol)
+    protocol = least_clean(config.protocol, corpus.protocol, lm.manifest.provenance.protocol)
     own = replace(config, direction=lm.direction, protocol=protocol)
     return classifier_learner(corpus, lm.parts, config=own)
 
@@ -168,6 +168,7 @@ def classifier_learner(
         metrics=[metric(name, DOCUMENT_METRICS[name]) for name in names],
     )
     learn.corpus, learn.rows, learn.lesson, learn.parent = corpus, rows, lesson, lm.fingerprint
+    learn.protocol = config.protocol
     return learn
 
 

@@ -176,7 +176,7 @@ class StageConfig:
             seed=self.seed,
             max_valid=self.max_valid,
             n_labels=n_labels,
-            transductive=self.protocol != "clean",
+            protocol=self.protocol,
         )
 
     def epoch_size(self) -> EpochSize:

@@ -53,6 +53,8 @@ class StageLearner(Learner):
     rows: Rows
     parent: str = ""
     """Fingerprint of what the weights began from."""
+    protocol: str = "clean"
+    """What was seen of test documents, here and in all stages before."""
 
     @classmethod
     def build(
@@ -121,7 +123,7 @@ class StageLearner(Learner):
             origin=f"a Learner on {self.corpus.manifest.name}",
             direction=self.config.direction,
             seed=self.config.seed,
-            protocol=self.config.protocol,
+            protocol=self.protocol,
             metrics={name: value for name, value in found.items() if math.isfinite(value)},
             parent=self.parent,
             notes=("; ".join(self.notices()),),

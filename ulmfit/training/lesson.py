@@ -57,7 +57,8 @@ class Lesson:
             return size
         n_epochs = sum(phase.epochs for phase in config.phases(n_groups))
         n_batches = -(-len(self.added_to(rows).train) // config.bs)
-        return replace(size, max_batches=max(-(-n_batches // n_epochs), size.min_batches or 1))
+        once = max(-(-n_batches // n_epochs), size.min_batches or 1)
+        return replace(size, max_batches=min(once, size.max_batches or once))
 
 
 def asked(corpus: Corpus, rows: Rows, config: ClassifierConfig) -> np.ndarray:

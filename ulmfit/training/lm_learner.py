@@ -23,7 +23,7 @@ from ulmfit.models.transplant import TransplantReport, transplant
 from ulmfit.text.batches import lm_dataloaders
 from ulmfit.text.corpus import Corpus
 from ulmfit.training.callbacks import CarryState
-from ulmfit.training.config import FinetuneConfig, PretrainConfig
+from ulmfit.training.config import FinetuneConfig, PretrainConfig, least_clean
 from ulmfit.training.distributed import equalise, total, world
 from ulmfit.training.learner import StageLearner
 from ulmfit.training.losses import SumMetric, TokenLoss
@@ -37,6 +37,8 @@ class Start:
     """What training begins from: an architecture and, unless from scratch, weights for the corpus's vocabulary."""
 
     arch: ArchConfig
+    protocol: str = "clean"
+    """What was seen of test documents before."""
     weights: dict[str, Tensor] | None = None
     report: TransplantReport | None = None
 
@@ -121,7 +123,7 @@ def start(corpus: Corpus, lm: LanguageModelParts | None, *, config: LMConfig) ->
         return Start(config.arch)
     arch = config.regularised(lm.arch) if isinstance(config, FinetuneConfig) else lm.arch
     moved = transplant(lm.weights, lm.vocab, corpus.vocab)
-    return Start(arch, moved.weights, moved.report)
+    return Start(arch, lm.manifest.provenance.protocol, moved.weights, moved.report)
 
 
 def lm_learner(corpus: Corpus, start: Start, *, config: LMConfig) -> LMLearner:
@@ -155,5 +157,6 @@ def lm_learner(corpus: Corpus, start: Start, *, config: LMConfig) -> LMLearner:
         cbs=[CarryState()],
     )
     learn.corpus, learn.rows = corpus, rows
+    learn.protocol = least_clean(config.protocol, corpus.protocol, start.protocol)
     torch.manual_seed(config.seed + world().rank)  # every process drops other units
     return learn

@@ -77,9 +77,10 @@ class DocumentLoss:
 
     def _of_documents(self, labels: Tensor) -> Tensor:
         assert self.weights is not None
+        weights = self.weights.to(labels.device)  # fastai moves a loss only if it is a module
         if self.kind == "multi":  # the mean weight of the labels that hold
-            return (labels @ self.weights + 1) / (labels.sum(1) + 1)
-        return self.weights[labels]
+            return (labels @ weights + 1) / (labels.sum(1) + 1)
+        return weights[labels]
 
     def _hits(self, logits: Tensor, labels: Tensor) -> int:
         """Count the documents whose answer is right, of several labels all of them."""
