@@ -155,6 +155,14 @@ def test_labels_come_back_as_they_were(
     assert {type(answer) for answer in answers.tolist()} <= {type(pos), type(neg)}
 
 
+def test_numpys_scalars_one_by_one_are_an_array_of_them() -> None:
+    texts, names = reviews(40)
+    labels = np.array([name == "pos" for name in names], np.int64)
+    found = small().fit(texts, list(labels))
+    assert found.classes_.dtype == np.int64
+    assert found.score(texts, list(labels)) == found.score(texts, labels) > 0.9
+
+
 def test_the_seed_decides() -> None:
     texts, labels = reviews(30)
     one, same, other = (

@@ -6,8 +6,10 @@ import os
 
 import pytest
 
+import ulmfit
 from ulmfit.errors import UserError
 from ulmfit.text.folders import FolderTable
+from ulmfit.text.rows import open_rows
 
 
 def make(root, *paths):
@@ -25,6 +27,18 @@ def rows(table):
 
 def places(table):
     return [(r["text"].removeprefix("text of "), r.get("label"), r["split"]) for r in rows(table)]
+
+
+def test_what_is_no_document_is_named_and_can_be_taken(tmp_path):
+    table = make(tmp_path, "1.txt", "2.txt", "old/3.txt")
+    assert places(table) == [("old/3.txt", "old", "train")]
+    assert table.left_out == ["1.txt", "2.txt"]
+    assert "(1.txt, 2.txt)" in str(ulmfit.check(tmp_path))
+    whole = FolderTable(tmp_path)
+    whole.take_all()
+    assert [place for place, *_ in places(whole)] == ["1.txt", "2.txt", "old/3.txt"]
+    assert not whole.left_out
+    assert [row.cells[0] for row in open_rows(tmp_path)] == ["1.txt", "2.txt", "old/3.txt"]
 
 
 def test_acl_imdb_layout(tmp_path):

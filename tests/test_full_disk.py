@@ -239,6 +239,12 @@ def test_answers_on_a_full_disk(
 # --- places that cannot be written
 
 
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="needs a place where no file can be")
+def test_where_no_file_can_be_made_nobody_waits() -> None:
+    with pytest.raises(OSError, match="no file can be made here"), held_part(Path("/proc/corpus")):
+        pass
+
+
 @pytest.mark.parametrize("number", [errno.EACCES, errno.EROFS, errno.EIO, errno.EDQUOT])
 def test_a_place_that_refuses_is_one_line(
     frame: pd.DataFrame, tmp_path: Path, number: int, monkeypatch: pytest.MonkeyPatch

@@ -173,6 +173,14 @@ def test_as_published_a_language_model_of_a_budget_reads_its_documents(n, seed) 
     assert not set(corpus.rows("test")) & {*read.train, *read.valid}
 
 
+@pytest.mark.parametrize("n", [2, 3])
+def test_a_budget_that_is_too_small_is_not_blamed_on_the_documents(n) -> None:
+    corpus = labelled([i % 3 for i in range(60)])
+    with pytest.raises(UserError, match=rf"a budget of {n} labels is too small.* needs 4 or more"):
+        labelled_rows(corpus, share=0.2, seed=0, n_labels=n)
+    assert len(labelled_rows(corpus, share=0.2, seed=0, n_labels=4).valid) == 1
+
+
 def test_a_limit_of_what_is_held_out() -> None:
     texts, labels = corpus(train=1_000), labelled([i % 3 for i in range(900)])
     for most, n in ((7, 7), (None, 100), (2_000, 100)):

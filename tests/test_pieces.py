@@ -77,6 +77,22 @@ def test_pieces_of_words_are_the_pieces_of_the_text(words: list[str], subwords: 
         )
 
 
+@pytest.mark.parametrize(
+    "text",
+    [*("word " * n for n in (110, 111, 112, 222, 1_000)), "0 " * 1_000, "=" * 111 + "\n no no no"],
+)
+def test_a_count_that_looks_like_a_repetition(text: str, subwords: Tokenizer) -> None:
+    by_character: list[str] = ["xxbos"]
+    by_piece: list[str] = ["xxbos"]
+    for word in apply_rules("fastai", text.strip()).split():
+        control = [word] if word in CONTROL_TOKENS else None
+        by_piece += control or subwords.splitter._processor.encode(word, out_type=str)
+        by_character += control or ["▁", *word]
+    assert next(subwords.tokenize([text])) == by_piece
+    found = next(Tokenizer(TextConfig(tokenizer="char")).tokenize([text]))
+    assert [token for token in found if token != "\n"] == by_character
+
+
 @pytest.mark.parametrize("word", [w for w in CONTROL_TOKENS if w != "xxunk"])
 def test_control_tokens_never_come_out_of_text(word: str, subwords: Tokenizer) -> None:
     for typed in (word, word.upper(), f"({word})", f"{word}-{word}", f"&#120;{word[1:]}"):

@@ -159,12 +159,20 @@ def test_documents_that_no_experiment_can_answer(
     ulmfit.prepare(frame, tmp_path / "corpus", **prepared)
     with pytest.raises(UserError, match=says):
         of_corpus(tmp_path / "corpus", tmp_path / "run")
+    assert not (tmp_path / "run").exists()  # nothing in the way of the corpus that is prepared next
 
 
 def test_another_corpus_in_the_folder_of_an_experiment_stays(single: Path, tmp_path: Path) -> None:
-    ulmfit.prepare(["one film", "two films"] * 9, tmp_path / "corpus")
+    frame = pd.DataFrame({"text": ["one film", "two films"] * 9, "label": ["a", "b"] * 9})
+    frame["split"] = ["train"] * 12 + ["test"] * 6
+    ulmfit.prepare(frame, tmp_path / "corpus", split="split")
     with pytest.raises(UserError, match="is another corpus than"):
         of_corpus(tmp_path / "corpus", single)
+    with pytest.raises(UserError, match="lies in the corpus"):
+        of_corpus(tmp_path / "corpus", tmp_path / "corpus" / "run")
+    assert not (tmp_path / "corpus" / "run").exists()
+    with pytest.raises(UserError, match=r"is a run, and its corpus is .*corpus"):
+        of_corpus(single, tmp_path / "run")
 
 
 # --- a single run

@@ -89,6 +89,10 @@ def test_directions_are_those_of_a_dense_decomposition() -> None:
     assert np.allclose(found @ found.T, places @ places.T, atol=1e-6)
 
 
+def test_documents_that_are_all_alike_lie_in_one_place() -> None:
+    assert not directions(counts_of([[0, 1, 2]] * 50)).any()
+
+
 def test_a_small_vocabulary_keeps_all_its_words() -> None:
     found = counts_of([[k] for k in range(10)] * 2)
     assert np.allclose(directions(found) @ directions(found).T, np.tile(np.eye(10), (2, 2)))

@@ -199,9 +199,10 @@ def _labels(labels: Iterable[Hashable]) -> list[Hashable]:
 
 
 def _plain(values: Iterable[Any]) -> Iterator[Any]:
-    """Yield the values of an array or a Series as Python's own, and of anything else as they are."""
+    """Yield numpy's values, in an array or Series or one by one, as Python's own, and others as they are."""
     to_list = getattr(values, "tolist", None)
-    return iter(to_list() if to_list else values)
+    for value in to_list() if to_list else values:
+        yield value.item() if isinstance(value, np.generic) else value
 
 
 def _require_alike(texts: list[str], labels: list[Hashable]) -> None:

@@ -50,12 +50,12 @@ def predict(argv: Sequence[str]) -> None:
         return
     is_json = flags.out.suffix.lower() == ".jsonl"
     with atomic_file(flags.out) as part, _opened(part) as file:
-        found = _write(table, file, is_json=is_json)
+        n_texts, found = _write(table, file, is_json=is_json)
     say(f"wrote {flags.out}")
     counts = {str(name): found[name] for name in classifier.labels if name in found}
-    summary = {"texts": found.total(), "labels": counts, "out": str(flags.out)}
+    summary = {"texts": n_texts, "labels": counts, "out": str(flags.out)}
     shown = ", ".join(f"{name} {n:,}" for name, n in counts.items())
-    print_result(summary if flags.json else f"{found.total():,} texts: {shown}".rstrip(": "))
+    print_result(summary if flags.json else f"{n_texts:,} texts: {shown}".rstrip(": "))
 
 
 def _opened(path: Path) -> TextIO:
@@ -99,16 +99,16 @@ def _classifier(folder: str) -> Classifier:
     return Classifier.load(folder)
 
 
-def _write(table: AnswerTable, file: TextIO, *, is_json: bool) -> Counter[str]:
-    """Write all answers, and count them by label."""
-    columns, found = table.columns(), Counter[str]()
+def _write(table: AnswerTable, file: TextIO, *, is_json: bool) -> tuple[int, Counter[str]]:
+    """Write all answers, and count them, also by label: a text may have several, or none."""
+    n, columns, found = 0, table.columns(), Counter[str]()
     write = _json_lines(file, columns) if is_json else _csv(file, columns)
     with _progress(not (file is sys.stdout and file.isatty())) as progress:
         for n, (row, answer) in enumerate(table.answers(), 1):
             write(table.cells(row, answer))
             found.update(names if isinstance(names := answer.label, tuple) else [str(names)])
             progress("texts", n)
-    return found
+    return n, found
 
 
 def _csv(file: TextIO, columns: Sequence[str]) -> Write:

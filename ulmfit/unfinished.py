@@ -6,6 +6,7 @@ In: where the result shall lie. Out: a hidden path beside it that nobody else wr
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import re
 import secrets
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from filelock import BaseFileLock
 
+_TRIES = 100  # names, each of which a sweeper may hold for a moment; where no lock can be made, none will do
 LOCK, OLD = ".lock", ".old"  # what follows the name of a place: its lock, and the result before
 
 
@@ -56,7 +58,7 @@ def _claim(out: Path) -> tuple[Path, BaseFileLock]:
     """Find a free name, and lock it before anything stands under it: no moment is without a mark."""
     from filelock import FileLock, Timeout
 
-    while True:
+    for _ in range(_TRIES):
         part = out.with_name(f".{out.name}.{secrets.token_hex(4)}.part")
         lock = FileLock(f"{part}{LOCK}")
         with contextlib.suppress(Timeout):
@@ -64,6 +66,7 @@ def _claim(out: Path) -> tuple[Path, BaseFileLock]:
             if Path(lock.lock_file).exists():
                 return part, lock
             lock.release()  # swept between its making and our hold
+    raise PermissionError(errno.EACCES, "no file can be made here", str(out.parent))
 
 
 def _clear(part: Path, out: Path) -> None:

@@ -26,26 +26,38 @@ from ulmfit.training.classifier_config import ClassifierConfig
 def corpus_of(
     asked: Experiment, out: Path, lm: Source | None, *, data_dir: str | Path | None
 ) -> Corpus:
-    """Bring the experiment's documents into its folder."""
-    return _data_set(asked, out, lm, data_dir) if asked.is_registered else _prepared(asked, out, lm)
+    """Open the experiment's documents: those of a data set in its folder, a prepared corpus where it lies."""
+    return _data_set(asked, out, lm, data_dir) if asked.is_registered else _prepared(asked, lm)
 
 
-def _prepared(asked: Experiment, out: Path, lm: Source | None) -> Corpus:
-    """Copy a corpus, unless it lies there already."""
-    folder, home = Path(asked.data_set), out / CORPUS
+def brought(corpus: Corpus, out: Path) -> Corpus:
+    """Copy a corpus into the experiment's folder, unless it lies there already."""
+    folder, home = corpus.folder, out / CORPUS
+    if folder == home:
+        return corpus
+    if home.resolve().is_relative_to(folder.resolve()):
+        raise UserError(f"--out {out} lies in the corpus {folder}: choose a folder outside of it")
+    if not (home / MANIFEST).is_file():
+        with atomic_folder(home, kind="corpus") as part:
+            shutil.copytree(folder, part, dirs_exist_ok=True)
+    there = Corpus.load(home)
+    if there.fingerprint != corpus.fingerprint:
+        raise UserError(f"{home} is another corpus than {folder}: choose another --out")
+    return there
+
+
+def _prepared(asked: Experiment, lm: Source | None) -> Corpus:
+    """Open a corpus that the language model can read."""
+    folder = Path(asked.data_set)
     as_read = f"--lm {asked.begins_from}" if lm else f"--preset {asked.preset}"
+    if kind_of(folder / CORPUS) == "corpus":
+        raise UserError(f"{folder} is a run, and its corpus is {folder / CORPUS}: give that")
     if kind_of(folder) != "corpus":
         raise UserError(f"{folder} is no corpus: make one with `ulmfit prepare {folder} {as_read} --out CORPUS`, and give its folder")  # fmt: skip
     given = Corpus.load(folder)
     if lm is not None and not _is_read_by(lm, given):
         raise UserError(f"{folder} is not read as {lm.folder} reads: prepare it with {as_read}, or begin without language model, --lm none")  # fmt: skip
-    if not (home / MANIFEST).is_file():
-        with atomic_folder(home, kind="corpus") as part:
-            shutil.copytree(folder, part, dirs_exist_ok=True)
-    there = Corpus.load(home)
-    if there.fingerprint != given.fingerprint:
-        raise UserError(f"{home} is another corpus than {folder}: choose another --out")
-    return there
+    return given
 
 
 def _is_read_by(lm: Source, corpus: Corpus) -> bool:

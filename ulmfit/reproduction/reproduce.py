@@ -22,7 +22,7 @@ from ulmfit.inference.classifier import Classifier
 from ulmfit.models.catalogue import PRETRAINED
 from ulmfit.recipe import RECIPE, has_learnt
 from ulmfit.reproduction.answer import BASELINE_FOLDER, result_of
-from ulmfit.reproduction.documents import corpus_of, require_labels
+from ulmfit.reproduction.documents import brought, corpus_of, require_labels
 from ulmfit.reproduction.estimate import Estimate, estimate
 from ulmfit.reproduction.labels_needed import BASELINES, Point, sentence
 from ulmfit.reproduction.plan import Experiment, Planned, Training, plan
@@ -68,7 +68,7 @@ class Bench:
         corpus = corpus_of(asked, out, lm, data_dir=data_dir)
         planned = plan(asked, knows_texts=lm is not None and has_learnt(lm, corpus))
         require_labels(asked, corpus, planned)
-        return cls(asked, out, corpus, lm, planned)
+        return cls(asked, out, brought(corpus, out), lm, planned)
 
     def estimate(self) -> Estimate:
         """Measure what is left to do."""

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from ulmfit.errors import UserError, nearest
 from ulmfit.files import fingerprint
 from ulmfit.text.cells import UNSUP, Label, LabelRule, to_split, to_text
+from ulmfit.text.folders import FolderTable
 from ulmfit.text.readers import Table
 
 BATCH_DOCUMENTS = 2000
@@ -79,6 +80,9 @@ class Part:
         self._require("split", (self.split,) if self.split else (), columns)
         if self.label and not rule and self.whole_split != UNSUP:
             notices.append(self._unlabelled(columns))
+        if isinstance(self.table, FolderTable) and (names := self.table.left_out):
+            shown = ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
+            notices.append(f"{self.table.name}: {len(names)} text files beside folders of labels are left out as lists and notes ({shown})")  # fmt: skip
         if not self.split and not self.whole_split:
             notices += [
                 f"column {name!r} of {self.table.name} is not used: pass split={name!r} for its splits"

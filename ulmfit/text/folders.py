@@ -34,6 +34,13 @@ class FolderTable:
         self.name = whole_characters(f"{root.name or root}/")
         self._root = root
         self._found: list[_Document] = []
+        self._takes_all = False
+        self.left_out: list[str] = []
+        """Text files that are taken for lists and notes."""
+
+    def take_all(self) -> None:
+        """Take lists and notes for documents without label, as one does who looks for no labels."""
+        self._takes_all = True
 
     def columns(self) -> list[str]:
         """Return the names of the columns."""
@@ -61,7 +68,15 @@ class FolderTable:
 
     def _documents(self) -> list[_Document]:
         """List the folder once: a source is what it was when it was first looked at."""
-        self._found = self._found or self._listing()
+        if not self._found:
+            self._found = self._listing()
+            taken = {document.path for document in self._found}
+            others = [path for path in sorted(_walk(self._root)) if path not in taken]
+            if self._takes_all:
+                self._found += [_Document(path, "train", None) for path in others]
+                self._found.sort(key=lambda document: document.path)
+            else:
+                self.left_out = ["/".join(path) for path in others]
         return self._found
 
     def _listing(self) -> list[_Document]:
@@ -117,5 +132,5 @@ class TextFileTable(FolderTable):
         self.name = whole_characters(path.name)
         self._path = path
 
-    def _listing(self) -> list[_Document]:
+    def _documents(self) -> list[_Document]:
         return [_Document((self._path.name,), "train", None)]

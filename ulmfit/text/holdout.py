@@ -105,6 +105,8 @@ def labelled_rows(
         )
     else:
         notice = f"measured on the valid split ({_documents(len(valid))})"
+    if n_labels is not None:
+        _require_budget(corpus, rows, valid, n_labels)
     _require_labels(corpus, rows, valid)
     return Rows(rows, valid, notice)
 
@@ -153,6 +155,19 @@ def _published_valid(corpus: Corpus) -> np.ndarray:
             "document: prepare a corpus that has, or leave the protocol at clean"
         )
     return rows
+
+
+def _require_budget(corpus: Corpus, rows: np.ndarray, valid: np.ndarray, n_labels: int) -> None:
+    """Refuse so few labels that none can be held out, or that one label is all there is to learn."""
+    least = max(3, len(corpus.label_names) + 1)
+    is_one = False
+    if corpus.label_kind == "category" and corpus.labels is not None:
+        is_one = len(np.unique(corpus.labels[rows])) < 2 <= len(corpus.label_names)
+    if len(rows) < 2 or not len(valid) or is_one:
+        raise UserError(
+            f"a budget of {n_labels:,} labels is too small to learn from some and be measured on others: "
+            f"{corpus.folder} needs {least:,} or more"
+        )
 
 
 def _require_labels(corpus: Corpus, rows: np.ndarray, valid: np.ndarray) -> None:

@@ -40,6 +40,8 @@ class Rows:
         self.name = source.name
         self._parts = source.parts
         for part in source.parts:
+            if isinstance(part.table, FolderTable):
+                part.table.take_all()
             part.check([])
         first, *others = [_columns(part) for part in source.parts]
         self.columns = tuple(c for c in first if all(c in other for other in others))

@@ -52,8 +52,15 @@ class Splitter:
         raise NotImplementedError
 
     def document(self, text: str) -> list[str]:
-        """Return the tokens of a whole text: for splitters whose spans are not always independent."""
-        raise NotImplementedError
+        """Return the tokens of a whole text: those of its spans, unless these are not always independent."""
+        tokens: list[str] = []
+        for is_white, group in itertools.groupby(text, str.isspace):
+            run = "".join(group)
+            if is_white:
+                tokens += self.white(run)
+            else:
+                tokens += [run] if run in CONTROL_TOKENS else self.split([run])[0][0]
+        return tokens
 
 
 class SpanTable:

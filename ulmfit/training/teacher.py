@@ -93,6 +93,8 @@ def directions(found: csr_matrix) -> np.ndarray:
     n_documents = found.shape[0]
     holding = np.bincount(found.indices, minlength=found.shape[1])
     is_telling = (holding >= max(2, RARE * n_documents)) & (holding <= COMMON * n_documents)
+    if not is_telling.any():  # documents that are all alike
+        return np.zeros((n_documents, 1))
     weights = TfidfTransformer(sublinear_tf=True).fit_transform(
         found[:, np.flatnonzero(is_telling)]
     )
