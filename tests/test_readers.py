@@ -112,6 +112,13 @@ def test_a_broken_csv_is_one_line_with_its_place(tmp_path, content, said):
     assert "broken.csv" in str(caught.value) and "\n" not in str(caught.value)
 
 
+def test_lines_that_end_in_a_carriage_return_alone_are_named(tmp_path):
+    path = tmp_path / "mac.csv"
+    path.write_bytes(b"text,label\rfine,pos\rdull,neg\r")
+    with pytest.raises(UserError, match="a carriage return alone is no end of a line"):
+        read(path, "text")
+
+
 def test_row_numbers_do_not_count_line_feeds_inside_quotes(tmp_path):
     path = tmp_path / "d.csv"
     path.write_bytes(b'text,label\n"1\n2\n3",a\nb,b\n\xff,c\n')

@@ -140,6 +140,8 @@ class CsvTable(FileTable):
             raise too_long(f"{self.path}, {self.where(row) if row else 'header'}") from None
         except csv.Error as error:
             reason = f"not a valid row ({error}); write a quote inside a quoted cell twice"
+            if "new-line character" in str(error):
+                reason = "a carriage return alone is no end of a line; save the file with line feeds, or both"
             raise self.mistake(row, reason) from None
 
     def _check_delimiter(self, first: list[str]) -> None:
