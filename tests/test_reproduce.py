@@ -590,7 +590,7 @@ def test_the_verb_is_the_function(
         ("demo --out {single}", "is of trec, not of demo"),
         (
             "{single} --out o",
-            "{single} is no corpus: make one with `ulmfit prepare {single} --lm en",
+            "{single} is a run, and its corpus is {single}/corpus: give that",
         ),
         ("{single}/results.csv --out o --lm none", "results.csv --preset laptop --out CORPUS`"),
         ("{single}/corpus --out o", "corpus is not read as"),
