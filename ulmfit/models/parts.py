@@ -117,9 +117,7 @@ def load_text(folder: Path, manifest: ModelManifest) -> TextPipeline:
 def save_tensors(path: Path, weights: Mapping[str, Tensor], *, storage: str = "fp32") -> None:
     """Write tensors, floating-point ones as `storage` says."""
     path.touch()
-    mode = (
-        path.stat().st_mode
-    )  # as the user wants files to be; safetensors makes its own for the owner alone
+    mode = path.stat().st_mode  # the user's own; safetensors makes files for their owner alone
     save_file(pack(weights, storage=storage), path, metadata={"format": "pt"})
     path.chmod(mode)
 

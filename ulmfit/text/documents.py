@@ -82,7 +82,7 @@ class Part:
             notices.append(self._unlabelled(columns))
         if isinstance(self.table, FolderTable) and (names := self.table.left_out):
             shown = ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
-            notices.append(f"{self.table.name}: {len(names)} text files beside folders of labels are left out as lists and notes ({shown})")  # fmt: skip
+            notices.append(f"{self.table.name}: left out as lists and notes, since they lie beside folders of labels: {len(names)} ({shown})")  # fmt: skip
         if not self.split and not self.whole_split:
             notices += [
                 f"column {name!r} of {self.table.name} is not used: pass split={name!r} for its splits"

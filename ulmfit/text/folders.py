@@ -69,9 +69,10 @@ class FolderTable:
     def _documents(self) -> list[_Document]:
         """List the folder once: a source is what it was when it was first looked at."""
         if not self._found:
-            self._found = self._listing()
+            paths = sorted(_walk(self._root))
+            self._found = self._listing(paths)
             taken = {document.path for document in self._found}
-            others = [path for path in sorted(_walk(self._root)) if path not in taken]
+            others = [path for path in paths if path not in taken]
             if self._takes_all:
                 self._found += [_Document(path, "train", None) for path in others]
                 self._found.sort(key=lambda document: document.path)
@@ -79,8 +80,7 @@ class FolderTable:
                 self.left_out = ["/".join(path) for path in others]
         return self._found
 
-    def _listing(self) -> list[_Document]:
-        paths = sorted(_walk(self._root))
+    def _listing(self, paths: list[tuple[str, ...]]) -> list[_Document]:
         tops = {path[0].casefold() for path in paths if len(path) > 1}
         splits = {SPLIT_NAMES.get(top) for top in tops}
         if "train" in splits:  # then folders beside it that are no split hold something else
