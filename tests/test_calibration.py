@@ -7,6 +7,7 @@ import json
 import numpy as np
 import pytest
 from scipy.special import log_softmax
+from scipy.stats import gamma
 from sklearn.calibration import calibration_curve
 from test_evaluation_metrics import expected_calibration_error
 
@@ -18,7 +19,7 @@ from ulmfit.evaluation.calibration import (
     reliability,
     two_labels,
 )
-from ulmfit.training.temperature import COLDEST, softmax
+from ulmfit.training.temperature import USUAL, WEIGHT, softmax
 
 
 def overconfident(n: int = 4000, *, temperature: float = 2.5) -> tuple[np.ndarray, np.ndarray]:
@@ -42,11 +43,34 @@ def test_the_temperature_of_the_data_is_found() -> None:
     assert found.nll_after == pytest.approx(loss(logits, labels, found.temperature))
 
 
-def test_no_temperature_of_a_fine_grid_is_better() -> None:
+@pytest.mark.parametrize("n", [1, 3, 10, 300])
+@pytest.mark.parametrize("seed", range(5))
+def test_no_temperature_of_a_fine_grid_is_likelier(n: int, seed: int) -> None:
+    """The likelihood of the documents times the gamma density of scipy that stands for what was thought before."""
     logits, labels = overconfident(300)
-    found = fit_temperature(logits, labels)
-    grid = [loss(logits, labels, temperature) for temperature in np.geomspace(0.05, 20, 3000)]
-    assert found.nll_after <= min(grid) + 1e-12
+    some = np.random.default_rng(seed).permutation(300)[:n]
+    found = fit_temperature(logits[some], labels[some])
+    before = gamma(a=WEIGHT + 1, scale=1 / (WEIGHT * USUAL))
+
+    def surprise(temperature: float) -> float:
+        return n * loss(logits[some], labels[some], temperature) - before.logpdf(1 / temperature)
+
+    grid = [surprise(temperature) for temperature in np.geomspace(0.02, 50, 3000)]
+    assert surprise(found.temperature) <= min(grid) + 1e-9
+
+
+def test_many_documents_decide_by_themselves() -> None:
+    logits, labels = overconfident()
+    alone = min(np.linspace(2, 3, 1001), key=lambda temperature: loss(logits, labels, temperature))
+    assert fit_temperature(logits, labels).temperature == pytest.approx(alone, rel=0.005)
+
+
+def test_few_documents_that_are_all_right_do_not_make_it_certain() -> None:
+    """Their likelihood alone would ask for temperature 0, and be wrong about all others."""
+    logits, labels = overconfident()
+    right = np.flatnonzero(logits.argmax(1) == labels)[:5]
+    found = fit_temperature(logits[right], labels[right])
+    assert loss(logits, labels, found.temperature) < loss(logits, labels, 1.0)
 
 
 def test_measured_on_other_documents() -> None:
@@ -68,12 +92,13 @@ def test_answers_never_change(temperature: float) -> None:
     assert (probabilities.argmax(1) == logits.argmax(1)).all()
 
 
-def test_separable_noisy_and_flat_logits_end_inside_the_bounds() -> None:
+def test_separable_noisy_and_flat_logits_end_at_a_temperature() -> None:
     logits = np.array([[3.0, 0.0], [0.0, 3.0]] * 10)
     right, wrong = np.array([0, 1] * 10), np.array([1, 0] * 10)
-    assert fit_temperature(logits, right).temperature == pytest.approx(COLDEST)
-    assert fit_temperature(logits, wrong).temperature == pytest.approx(20.0)
-    assert fit_temperature(np.zeros((20, 2)), right).temperature == 1.0
+    cold, hot = (fit_temperature(logits, labels).temperature for labels in (right, wrong))
+    assert 0 < cold < USUAL < hot < np.inf
+    assert fit_temperature(np.zeros((20, 2)), right).temperature == pytest.approx(USUAL)
+    assert np.isfinite(fit_temperature(logits * 1e4, wrong).temperature)
     assert np.isfinite(softmax(np.array([[1e4, -1e4]]), temperature=0.05)).all()
 
 

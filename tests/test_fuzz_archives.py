@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 import torch
 from hostile import DEPTHS, JSON, damaged, examples, lawful
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.hostile import peak_mb
@@ -264,6 +264,13 @@ def test_tensors_of_any_shape_are_read_or_refused(home: Path, vocab: Path, n: in
     path = home / "lm.pth"
 
     @examples(n)
+    @example(
+        {
+            "0.encoder.weight": ([], torch.float32, "cpu"),
+            "1.layers.0.weight": ([1], torch.float32, "cpu"),
+        },
+        False,
+    )
     @given(st.dictionaries(KEYS, st.tuples(SHAPES, DTYPES, DEVICES), max_size=4), st.booleans())
     def law(changes: dict[str, Any], is_whole: bool) -> None:
         tensors = lm_tensors() if is_whole else {}

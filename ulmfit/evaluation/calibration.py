@@ -50,7 +50,7 @@ def two_labels(logits: np.ndarray) -> np.ndarray:
 
 
 def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> Calibration:
-    """Choose the temperature with the smallest negative log-likelihood, and say what it does."""
+    """Choose the likeliest temperature, as training does, and say what it does to these documents."""
     return measure_temperature(logits, labels, temperature=best_temperature(logits, labels))
 
 

@@ -14,7 +14,7 @@ from torch import Tensor
 from ulmfit.errors import UserError
 from ulmfit.models.classifier import Classifier
 from ulmfit.models.classifier_arch import ClassifierArch
-from ulmfit.models.weights import EMBEDDING, differences, infer_arch
+from ulmfit.models.weights import EMBEDDING, differences, infer_arch, size_of
 
 
 def head_name(depth: int, part: str) -> str:
@@ -48,7 +48,7 @@ def require_classifier_fit(
     table = differences(weights, expected_shapes(arch, n_vocab))
     if not table:
         return
-    rows = len(weights[EMBEDDING]) if EMBEDDING in weights else 0
+    rows = size_of(weights, EMBEDDING, 0)
     reason = (
         f"the weights know {rows:,} tokens and the vocabulary has {n_vocab:,}: "
         "give the vocabulary that was saved with the weights"

@@ -36,11 +36,11 @@ def infer_arch(weights: Mapping[str, Tensor]) -> ArchConfig:
     """Read the architecture off the tensors; dropouts, which leave no trace, are the backbone's published ones."""
     depths = {name.split(".")[2] for name in weights if name.startswith("encoder.rnns.")}
     is_lstm = "encoder.rnns.0.weight_hh" in weights
-    emb_sz = _size(weights, EMBEDDING, -1)
+    emb_sz = size_of(weights, EMBEDDING, -1)
     n_hid = (
-        _size(weights, "encoder.rnns.0.weight_hh", -1)
+        size_of(weights, "encoder.rnns.0.weight_hh", -1)
         if is_lstm
-        else _size(weights, "encoder.rnns.0.bias", 0) // 3
+        else size_of(weights, "encoder.rnns.0.bias", 0) // 3
     )
     backbone = "awd_lstm" if is_lstm else "qrnn"
     return replace(
@@ -83,7 +83,7 @@ def _reason(weights: Mapping[str, Tensor], arch: ArchConfig, n_vocab: int) -> st
         if own != asked:
             flag = "--" + fact.replace("_", "-")
             return f"the file's {fact} is {own} and {asked} is asked for: set {flag} {own}, or take other weights"
-    rows = _size(weights, EMBEDDING, 0)
+    rows = size_of(weights, EMBEDDING, 0)
     if rows != n_vocab:
         return (
             f"the weights know {rows:,} tokens and the vocabulary has {n_vocab:,}: "
@@ -92,7 +92,7 @@ def _reason(weights: Mapping[str, Tensor], arch: ArchConfig, n_vocab: int) -> st
     return "the tensors contradict each other: fetch or save the file again"
 
 
-def _size(weights: Mapping[str, Tensor], name: str, dimension: int) -> int:
+def size_of(weights: Mapping[str, Tensor], name: str, dimension: int) -> int:
     """Return one size of a tensor, 0 where there is none."""
     shape = weights[name].shape if name in weights else ()
     return shape[dimension] if shape else 0
