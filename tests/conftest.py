@@ -18,12 +18,15 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parents[1]
 DEMO_ROWS = 300
 
-# A busy machine is no mistake of the code: no example has to be quick.
-settings.register_profile("patient", deadline=None)
+# A busy machine is no mistake of the code: no example has to be quick. Where a change is judged, it gets the examples of the
+# last one, and luck plays no part; everywhere else there are new ones each time.
+settings.register_profile("patient", deadline=None, derandomize="CI" in os.environ)
 settings.load_profile("patient")
 
 # Nor are threads that wait to keep other programs from the cores, and the tests themselves from theirs (docs/training.md).
 os.environ.setdefault("GOMP_SPINCOUNT", "1000")
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 # A shell's background job ignores Ctrl-C, and so would all programs that the tests start.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:

@@ -34,7 +34,7 @@ def test_main_command_installs_and_runs_the_main_job() -> None:
 def test_tests_command_runs_pytest() -> None:
     lines = block("command: tests").splitlines()
     assert '".[dev]"' in lines[-2]
-    assert lines[-1] == ".venv/bin/python -m pytest"
+    assert lines[-1] == ".venv/bin/python -m pytest -n 2"
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="the script of CI is for bash")
