@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from ulmfit.errors import UserError
 from ulmfit.text.buckets import DocumentBatches, evaluation_batches, training_batches
+from ulmfit.text.epochs import EpochSize
 
 LENGTHS = st.lists(st.integers(0, 300), max_size=400).map(np.array)
 BUDGET = st.none() | st.integers(1, 2000)
@@ -42,7 +43,25 @@ def test_training_reads_every_document_once_and_keeps_its_limits(lengths, bs, bu
 @given(LENGTHS.filter(len), st.integers(1, 9), st.integers(0, 5))
 @settings(deadline=None)
 def test_longest_document_comes_in_the_first_batch(lengths, bs, epoch):
-    assert lengths.max() in lengths[training_batches(lengths, bs, epoch=epoch)[0]]
+    texts = [[7] * length for length in lengths]
+    found = documents(texts, bs=bs).plan(epoch)
+    assert lengths.max() in lengths[found[0]]
+
+
+def test_a_random_part_is_as_likely_to_hold_a_long_document_as_any() -> None:
+    lengths = np.random.default_rng(0).lognormal(4, 0.7, 400).astype(int)
+    some = documents([[7] * n for n in lengths], bs=8, size=EpochSize(max_batches=10))
+    n_epochs = 300
+    read = np.zeros(len(lengths))
+    for epoch in range(n_epochs):
+        read[np.concatenate(some.plan(epoch))] += 1
+    longest = np.argsort(-lengths)[:8]
+    share = 10 / 50
+    assert read.mean() / n_epochs == pytest.approx(share, rel=0.01)
+    deviation = np.sqrt(
+        share * (1 - share) / n_epochs
+    )  # of one document; batches of like length go together
+    assert read[longest].mean() / n_epochs == pytest.approx(share, abs=4 * deviation)
 
 
 @given(LENGTHS, st.integers(1, 9), BUDGET)

@@ -13,6 +13,7 @@ from torch.nn import functional as F
 
 from ulmfit.models import fused_loss, softmax
 from ulmfit.models.fused_loss import linear_cross_entropy
+from ulmfit.models.precision import Precision
 from ulmfit.models.threads import one_thread
 
 
@@ -159,3 +160,29 @@ def test_frozen_weight_gets_no_gradient() -> None:
     hidden, targets, weight, bias = make(10, 50)
     linear_cross_entropy(hidden, targets, weight=weight.detach(), bias=bias).mean().backward()
     assert weight.grad is None and hidden.grad is not None
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_targets_of_any_integer_and_none_that_is_no_word(precision: Precision) -> None:
+    """The compiled softmax writes where a target says: nothing may pass that is not a word."""
+    hidden, targets, weight, bias = make(20, 50)
+
+    def losses(of: Tensor) -> Tensor:
+        given = {"weight": weight, "bias": bias, "precision": precision}
+        return linear_cross_entropy(hidden, of, **given).losses
+
+    assert torch.equal(losses(targets.int()), losses(targets))
+    for wrong in (-100, 50, 5_000_000):
+        with pytest.raises(IndexError, match="of 50 words"):
+            losses(torch.where(torch.arange(20) == 3, wrong, targets))
+
+
+def test_the_default_dtype_is_no_matter() -> None:
+    hidden, targets, weight, bias = make(20, 50)
+    given = {"weight": weight, "bias": bias, "precision": "bf16"}
+    usual = linear_cross_entropy(hidden, targets, **given).losses
+    torch.set_default_dtype(torch.float64)
+    try:
+        assert torch.equal(linear_cross_entropy(hidden, targets, **given).losses, usual)
+    finally:
+        torch.set_default_dtype(torch.float32)

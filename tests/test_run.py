@@ -389,6 +389,7 @@ def test_leftovers_of_kills_are_swept_and_nothing_else(tmp_path: Path) -> None:
     gone, kept = [".lm[1].abcd_123.part"], [".lm[1].v2.abcd_123.part", ".lm1.abcd_123.part", ".x"]
     for name in gone + kept:
         (tmp_path / name).mkdir()
+    (tmp_path / ".lm[1].abcd_123.part.lock").touch()
     with open_run(out, settings=SETTINGS) as run:
         assert sorted(os.listdir(working)) == ["checkpoint.safetensors", "lock", "settings.json"]
         finish(run)
@@ -399,9 +400,18 @@ def test_the_names_that_are_swept_are_those_of_the_writers(tmp_path: Path) -> No
     with pytest.raises(KeyboardInterrupt), atomic_folder(tmp_path / "lm") as part:
         (tmp_path / "copy").mkdir()
         (tmp_path / "copy" / part.name).mkdir()  # as if the process were killed here
+        (tmp_path / "copy" / f"{part.name}.lock").touch()
         raise KeyboardInterrupt
     with open_run(tmp_path / "copy" / "lm", settings=SETTINGS):
         assert os.listdir(tmp_path / "copy") == ["lm.training"]
+
+
+def test_a_writer_that_is_alive_keeps_its_place(tmp_path: Path) -> None:
+    with atomic_folder(tmp_path / "lm") as part:
+        with open_run(tmp_path / "lm", settings=SETTINGS):
+            assert part.is_dir()
+        (part / "file").write_text("whole")
+    assert (tmp_path / "lm" / "file").read_text() == "whole"
 
 
 @pytest.mark.parametrize("is_replaced", [False, True])
@@ -409,6 +419,7 @@ def test_a_kill_while_the_result_is_replaced(tmp_path: Path, is_replaced: bool) 
     """The old result was moved aside; the new one is in its place or not yet."""
     out = made(tmp_path / "lm")
     old = tmp_path / ".lm.abcd1234.part.old"
+    (tmp_path / ".lm.abcd1234.part.lock").touch()
     begin(tmp_path / "other", lr=0.5)
     (tmp_path / "other.training").rename(tmp_path / "lm.training")
     (out / "weights").write_text("old")

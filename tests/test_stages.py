@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import json
 import math
@@ -227,6 +228,22 @@ def test_a_time_limit_stops_at_a_checkpoint(
     assert n_slices > 1
     for name, tensor in lm.parts.weights.items():
         assert torch.equal(tensor, ulmfit.load(out).parts.weights[name]), name
+
+
+def test_however_short_the_time_every_call_gets_further(
+    demo_corpus: Corpus, tmp_path: Path
+) -> None:
+    """A measurement begins anew each time: stopped in it, the next call would stand where this one stood."""
+    config = replace(PRETRAIN, epochs=1, max_batches=3)
+    n_slices = 0
+    while not (tmp_path / "lm" / "manifest.json").exists():
+        n_slices += 1
+        assert n_slices < 6
+        with contextlib.suppress(Stopped):
+            ulmfit.pretrain_lm(
+                demo_corpus, tmp_path / "lm", config=config, progress=silent, max_minutes=1e-9
+            )
+    assert n_slices > 1
 
 
 def test_a_loss_that_explodes_stops_and_keeps_the_last_good_state(

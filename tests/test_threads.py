@@ -66,6 +66,31 @@ def test_who_comes_while_others_work_starts_no_threads(n_threads: int) -> None:
         assert len(set(asked.result())) == 1
 
 
+def test_callers_that_overlap_all_get_their_threads_back(n_threads: int) -> None:
+    """torch has a setting a thread: the last one out cannot restore it for the first."""
+    come, gone = threading.Event(), threading.Event()
+    seen: list[int] = []
+
+    def other() -> None:
+        with one_thread():
+            come.set()
+            gone.wait(60)
+        seen.append(torch.get_num_threads())
+
+    thread = threading.Thread(target=other)
+    with one_thread():
+        thread.start()
+        come.wait(60)
+        with one_thread():
+            assert torch.get_num_threads() == 1
+        assert torch.get_num_threads() == 1
+    assert torch.get_num_threads() == n_threads
+    gone.set()
+    thread.join()
+    assert seen == [n_threads]
+    assert torch.get_num_threads() == n_threads
+
+
 def test_an_error_and_a_consumer_that_leaves_end_all(n_threads: int) -> None:
     def work(item: int) -> int:
         if item == 7:

@@ -66,10 +66,12 @@ class LanguageModelParts:
         return fingerprint(to_json(self.manifest))
 
     def model(self, *, precision: Precision = "auto") -> LanguageModel:
-        """Build the module with these weights, in evaluation mode."""
+        """Build the module with these weights, in evaluation mode, not to be trained."""
         model = LanguageModel(self.arch, len(self.vocab), precision=precision)
         model.load_state_dict(self.weights)
-        return model.eval()
+        return model.requires_grad_(
+            False
+        ).eval()  # so that weights are prepared once, not at each use
 
     def tokenizer(self) -> Tokenizer:
         """Build the tokenizer, and refuse one that has changed since."""

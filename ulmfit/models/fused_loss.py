@@ -51,8 +51,15 @@ def linear_cross_entropy(
     turn out not to, the backward pass computes the logits once more.
     """
     flat = hidden.reshape(-1, hidden.shape[-1]).float()
+    words = targets.reshape(-1).long()
+    if (
+        words.device.type == "cpu"
+        and len(words)
+        and not 0 <= words.min() <= words.max() < len(weight)
+    ):
+        raise IndexError(f"targets from {words.min()} to {words.max()} of {len(weight)} words")
     decoder = _Decoder(
-        Truth(targets.reshape(-1), smoothing),
+        Truth(words, smoothing),
         product_dtype(weight, precision, n_uses=targets.numel()),
         with_hits,
     )
@@ -60,7 +67,7 @@ def linear_cross_entropy(
         losses, best = _LinearCrossEntropy.apply(
             flat, weight, bias, decoder, torch.is_grad_enabled()
         )
-    hits = (best == targets.reshape(-1)).view(targets.shape) if with_hits else None
+    hits = (best == words).view(targets.shape) if with_hits else None
     return TokenLosses(losses.view(targets.shape), hits)
 
 

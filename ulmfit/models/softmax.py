@@ -61,8 +61,8 @@ def _compiled(
     with_gradient: bool,
 ) -> Normaliser:
     n_tokens, n_words = logits.shape
-    bias = torch.zeros(n_words) if bias is None else bias.float().contiguous()
-    top, total = torch.empty(2, n_tokens)
+    bias = torch.zeros(n_words, dtype=torch.float32) if bias is None else bias.float().contiguous()
+    top, total = torch.empty(2, n_tokens, dtype=torch.float32)
     best = torch.empty(n_tokens, dtype=torch.int64) if with_best else None
     native.softmax_sums(logits, bias, top=top, total=total, best=best)
     if with_gradient:

@@ -27,8 +27,18 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 _lock = threading.Lock()
-_n_inside = 0
-_n_before = 0
+_n_inside = 0  # threads that keep to themselves now,
+_n_usual = 0  # and what torch takes while there are none
+
+
+class _Own(threading.local):
+    """What a thread knows of itself."""
+
+    depth = 0  # how often it is inside
+    n_threads = 1  # torch's, when it came
+
+
+_own = _Own()
 
 
 @contextmanager
@@ -37,21 +47,33 @@ def one_thread() -> Generator[None, None, None]:
 
     Each takes microseconds. Sharing them gains little on idle cores, and on a busy machine the
     threads wait for each other thousands of times a batch, which takes longer than all the work.
-    torch has one setting for the process: of callers that overlap, the last one out restores it.
+    torch has one setting a thread, and one that new threads begin with: each caller restores its own.
     """
-    global _n_inside, _n_before
+    global _n_inside, _n_usual
     with _lock:
-        if not _n_inside:
-            _n_before = torch.get_num_threads()
+        if not _own.depth:
+            _own.n_threads = torch.get_num_threads()
+            if not _n_inside:
+                _n_usual = _own.n_threads
+            elif _own.n_threads == 1:  # a new one, which began with what the others had set
+                _own.n_threads = _n_usual
             torch.set_num_threads(1)
-        _n_inside += 1
+            _n_inside += 1
+        _own.depth += 1
     try:
         yield
     finally:
         with _lock:
-            _n_inside -= 1
-            if not _n_inside:
-                torch.set_num_threads(_n_before)
+            _own.depth -= 1
+            if not _own.depth:
+                _n_inside -= 1
+                torch.set_num_threads(_own.n_threads)
+
+
+def _stay_alone() -> None:
+    """Keep a worker to itself for good."""
+    torch.set_num_threads(1)
+    _own.depth = 1
 
 
 def threads_for(arch: ArchConfig, *, bs: int) -> AbstractContextManager[None]:
@@ -79,7 +101,7 @@ def each(
     running: deque[Future[Result]] = deque()
     with (
         one_thread(),
-        ThreadPoolExecutor(n, initializer=torch.set_num_threads, initargs=(1,)) as pool,
+        ThreadPoolExecutor(n, initializer=_stay_alone) as pool,
     ):
         try:
             for item in chain(first, items):

@@ -32,7 +32,7 @@ def training_batches(
     epoch: int = 0,
     again: int = 0,
 ) -> list[np.ndarray]:
-    """Group shuffled documents of like length; the batch with the longest document comes first.
+    """Group shuffled documents of like length, in batches of any order.
 
     A batch has at most `bs` documents and `max_tokens` tokens, padding included. Batch norm needs
     two rows, so two documents stay together however long they are, and a single one left over joins
@@ -45,10 +45,15 @@ def training_batches(
         if len(cut) > 1 and len(cut[-1]) == 1 < bs:
             cut[-2:] = [np.concatenate(cut[-2:])]
         batches += cut
+    return [batches[i] for i in generator.permutation(len(batches))]
+
+
+def longest_ahead(batches: list[np.ndarray], lengths: np.ndarray) -> list[np.ndarray]:
+    """Bring the batch with the longest document to the front: if memory does not suffice, it shows at once."""
     if not batches:
         return []
-    first = batches.pop(int(np.argmax([lengths[batch[0]] for batch in batches])))
-    return [first, *(batches[i] for i in generator.permutation(len(batches)))]
+    first = int(np.argmax([lengths[batch[0]] for batch in batches]))
+    return [batches[first], *batches[:first], *batches[first + 1 :]]
 
 
 def evaluation_batches(
@@ -158,7 +163,7 @@ class DocumentBatches:
         n_whole = len(batches)
         for again in range(1, self.size.passes(n_whole)):
             batches += one_pass(epoch=epoch, again=again)
-        return batches[: self.size.most(n_whole)]
+        return longest_ahead(batches[: self.size.most(n_whole)], self.lengths)
 
     def n_batches(self, epoch: int) -> int:
         """Count the batches of this epoch."""

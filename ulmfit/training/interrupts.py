@@ -15,8 +15,8 @@ from typing import Any
 from ulmfit.config import require
 
 _NAMES = {signal.SIGINT: "Ctrl-C", signal.SIGTERM: "SIGTERM"}
-_LATE = "--max-minutes"
-REASONS = (*_NAMES.values(), _LATE)
+LATE = "--max-minutes"
+REASONS = (*_NAMES.values(), LATE)
 
 
 class Interrupts:
@@ -56,7 +56,7 @@ class Interrupts:
     def reason(self) -> str:
         """Name the reason to stop: Ctrl-C, SIGTERM or --max-minutes; "" if there is none."""
         is_late = time.monotonic() - self._began_at >= self._seconds
-        return self._request or (_LATE if is_late else "")
+        return self._request or (LATE if is_late else "")
 
     def _remember(self, number: int, frame: FrameType | None) -> None:
         if self._request and number == signal.SIGINT:

@@ -21,7 +21,7 @@ from ulmfit.training.alarm import Alarm
 from ulmfit.training.callbacks import Accumulate, CarryState, FollowPhases
 from ulmfit.training.checkpoint import Checkpoint, save_checkpoint
 from ulmfit.training.distributed import gathered, total, wait, world
-from ulmfit.training.interrupts import REASONS, Interrupts
+from ulmfit.training.interrupts import LATE, REASONS, Interrupts
 from ulmfit.training.journal import Journal
 from ulmfit.training.learner import StageLearner
 from ulmfit.training.run import Run
@@ -144,11 +144,15 @@ class Checkpoints(Callback):
     def __init__(self, trainer: Trainer, run: Run, interrupts: Interrupts) -> None:
         self.trainer, self.run_folder, self.interrupts = trainer, run, interrupts
         self._written_at = time.monotonic()
+        self._has_trained = False
 
     def after_batch(self) -> None:
         """Between two steps, or at any moment of a validation, write what is due."""
         is_late = self.training and time.monotonic() - self._written_at > 60 * MINUTES
         reason = self.interrupts.reason()
+        self._has_trained |= self.training
+        if reason == LATE and not self._has_trained:
+            reason = ""  # a measurement begins anew each time: stopped in it again and again, nothing would ever end
         n_late, *n_asking = total([is_late, *(reason == name for name in REASONS)])
         reasons = [name for name, n in zip(REASONS, n_asking) if n]  # the same in all processes
         if not (n_late or reasons) or not self._is_between_steps():

@@ -21,7 +21,7 @@ from ulmfit.errors import UserError
 from ulmfit.files import MANIFEST, atomic_file, read_json, write_json
 from ulmfit.training.checkpoint import flush_to_disk
 from ulmfit.training.distributed import total, wait, world
-from ulmfit.unfinished import OLD, parts_of
+from ulmfit.unfinished import sweep
 
 Settings = Mapping[str, Any]  # JSON: stage, fingerprints of the inputs, and config
 CHECKPOINT, SETTINGS, LOCK = "checkpoint.safetensors", "settings.json", "lock"
@@ -220,12 +220,7 @@ def _is_of_use(folder: Path) -> bool:
 
 def _sweep(run: Run) -> None:
     """Delete what killed writers left behind; a result that was just being replaced comes back."""
-    ours = parts_of(run.out)
-    for path in [p for p in run.out.parent.iterdir() if ours.fullmatch(p.name)]:
-        if path.suffix == OLD and not run.out.exists():
-            path.rename(run.out)
-        else:
-            _delete(path)
+    sweep(run.out)
     for path in run.folder.glob(".*"):
         _delete(path)
 
