@@ -81,7 +81,7 @@ def main() -> None:
     parser.add_argument("--splits", nargs="+", default=["valid", "test"])
     parser.add_argument("--articles", type=int, default=0, help="only so many; 0 for all")
     options = parser.parse_args()
-    from ulmfit.stages.direction import open_lm
+    from ulmfit.inference.pair import open_lm
 
     start = time.perf_counter()
     opened = open_lm(options.lm)

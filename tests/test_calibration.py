@@ -98,6 +98,8 @@ def test_separable_noisy_and_flat_logits_end_at_a_temperature() -> None:
     cold, hot = (fit_temperature(logits, labels).temperature for labels in (right, wrong))
     assert 0 < cold < USUAL < hot < np.inf
     assert fit_temperature(np.zeros((20, 2)), right).temperature == pytest.approx(USUAL)
+    equal = np.full((20, 6), -np.log(6.0) + 1e-16 * np.arange(6))
+    assert fit_temperature(equal, np.zeros(20, int)).temperature == pytest.approx(USUAL)
     assert np.isfinite(fit_temperature(logits * 1e4, wrong).temperature)
     assert np.isfinite(softmax(np.array([[1e4, -1e4]]), temperature=0.05)).all()
 

@@ -240,6 +240,17 @@ def test_a_stopped_training_is_one_line_and_has_its_code(
     assert capsys.readouterr() == ("", f"ulmfit: stopped ({reason}) in epoch 2\n")
 
 
+def test_what_goes_on_after_a_restart_is_the_command_without_it(
+    capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(argv: list[str]) -> None:
+        raise Stopped("stopped (x); the same command goes on from there", reason="--max-minutes")
+
+    monkeypatch.setattr("ulmfit.verbs.data", stop)
+    cli.main(["data", "--restart"])
+    assert "the same command without --restart goes on" in capsys.readouterr().err
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="pipes break otherwise on Windows")
 def test_a_reader_that_stops_early_is_no_failure() -> None:
     script = f"{sys.executable} -m ulmfit data | true; exit ${{PIPESTATUS[0]}}"

@@ -11,10 +11,11 @@ import pytest
 import ulmfit
 from ulmfit.config import PRESETS, TextConfig
 from ulmfit.errors import UserError
+from ulmfit.inference.pair import open_lm
 from ulmfit.models import catalogue
 from ulmfit.models.pretrained import load_pretrained, open_language_model
 from ulmfit.recipe import first_model
-from ulmfit.stages.direction import open_lm, resolve_direction
+from ulmfit.stages.direction import resolve_direction
 
 # Written for this test.
 PARAGRAPH = (

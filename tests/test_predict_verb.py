@@ -252,6 +252,15 @@ def test_what_was_read_is_written_again(
     assert [row["note"] for row in answers(tmp_path / "out.csv")] == texts
 
 
+def test_what_json_cannot_say_is_missing(model: Classifier, tmp_path: Path) -> None:
+    (tmp_path / "in.jsonl").write_text('{"text": "x", "a": {"b": [NaN, 1]}, "c": 1e999}\n')
+    argv = ["predict", str(model.folder), str(tmp_path / "in.jsonl")]
+    assert cli.main([*argv, "--out", str(tmp_path / "out.jsonl")]) == 0
+    text = (tmp_path / "out.jsonl").read_text()
+    found = json.loads(text, parse_constant=lambda word: pytest.fail(f"{word} is no JSON"))
+    assert found["a"] == {"b": [None, 1]} and found["c"] is None
+
+
 def test_a_mistake_late_in_the_file_leaves_the_old_answers(
     model: Classifier, tmp_path: Path, capsys: Capture
 ) -> None:
@@ -282,6 +291,7 @@ def test_a_mistake_late_in_the_file_leaves_the_old_answers(
         ("predict {model} {csv} --text review --precision fp8", "allowed: auto, fp32, bf16, int8"),
         ("predict {one} {csv} --text review --direction backward", "no backward direction"),
         ("predict {model} {csv} --text review --direction up", "allowed: forward, backward"),
+        ("predict {model} twice.csv --text review", "twice.csv has 2 columns 'score': rename all but one"),
         ("predict {model} {csv} --txt review", "did you mean '--text'?"),
     ],
 )  # fmt: skip
@@ -296,6 +306,7 @@ def test_a_mistake_is_one_line(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     Path("films.csv").write_text("review\nfine film\n")
+    Path("twice.csv").write_text("review,score,score\nfine film,1,2\n")
     places = {"model": str(model.folder), "corpus": str(demo_corpus.folder), "csv": "films.csv"}
     if "{lm}" in argv:
         places["lm"] = str(write_tiny_lm(tmp_path / "lm", demo_corpus).folder)

@@ -156,6 +156,13 @@ def test_json_lines(tmp_path):
     assert open_table(path).columns() == ["text", "label"]
 
 
+def test_a_key_that_comes_late_is_a_column(tmp_path):
+    path = tmp_path / "d.jsonl"
+    path.write_text('{"text": "a"}\n' * 5000 + '{"text": "b", "label": "pos"}\n')
+    assert open_table(path).columns() == ["text", "label"]
+    assert read(path)[-1] == ("b", "pos")
+
+
 @pytest.mark.parametrize(
     ("line", "said"),
     [

@@ -131,6 +131,21 @@ def test_other_settings_are_refused_by_the_stage_they_change(
         fit(reviews, made.folder)
 
 
+def test_other_texts_do_not_replace_those_that_were_learnt_from(
+    reviews: pd.DataFrame, tmp_path: Path
+) -> None:
+    first = fit(reviews, tmp_path / "run")
+    corpus = Corpus.load(tmp_path / "run" / CORPUS).fingerprint
+    with pytest.raises(
+        UserError, match=rf"is another corpus than these texts, and {PRETRAINED} has"
+    ):
+        fit(reviews[:-4], tmp_path / "run")
+    assert Corpus.load(tmp_path / "run" / CORPUS).fingerprint == corpus
+    require_same(first, fit(reviews, tmp_path / "run"))
+    fit(reviews[:-4], tmp_path / "run", restart=True)
+    assert Corpus.load(tmp_path / "run" / CORPUS).fingerprint != corpus
+
+
 def test_restart_trains_anew(
     reviews: pd.DataFrame, made: ulmfit.Classifier, tmp_path: Path
 ) -> None:

@@ -288,6 +288,48 @@ def test_seeds_are_averaged_over_documents(data_dir: Path, tmp_path: Path) -> No
 
 
 @pytest.mark.usefixtures("without_pictures")
+def test_labels_called_like_the_columns_of_answers(data_dir: Path, tmp_path: Path) -> None:
+    lines = (data_dir / "train_5500.label").read_text().splitlines()
+    frame = pd.DataFrame([line.split(":x ") for line in lines], columns=["label", "text"])
+    frame["label"] = frame.label.map({"HUM": "row", "LOC": "predicted", "NUM": "label"})
+    frame["split"] = np.where(np.arange(len(frame)) % 4 == 0, "test", "train")
+    config = replace(ulmfit.TextConfig(), min_freq=1)
+    ulmfit.prepare(frame, tmp_path / "corpus", split="split", config=config)
+    results = of_corpus(tmp_path / "corpus", tmp_path / "run", seeds=(0, 1))
+    mean = np.mean([run.accuracy.value for run in results.runs])
+    assert results.summaries[0].accuracy.value == pytest.approx(mean)
+
+
+@pytest.mark.usefixtures("without_pictures")
+def test_runs_that_answer_what_they_hold_out_have_nothing_in_common(
+    data_dir: Path, tmp_path: Path
+) -> None:
+    found = run(tmp_path, data_dir, labels=(12, ALL), seeds=(0,), split="valid")
+    sizes = [each.n_documents for each in found.runs]
+    assert sizes[0] < sizes[1] and not found.wholes
+    assert f", {sizes[0]} to {sizes[1]} valid documents" in str(found)
+
+
+@pytest.mark.usefixtures("without_pictures")
+def test_restart_trains_what_runs_share_once(data_dir: Path, tmp_path: Path) -> None:
+    heard: list[TrainingProgress] = []
+    run(tmp_path, data_dir, labels=(12, 20), seeds=(0,), restart=True, progress=heard.append)
+    ends = [each for each in heard if each.stage == "pretrain_lm" and each.epoch_row]
+    assert len(ends) == 1
+
+
+@pytest.mark.usefixtures("without_pictures")
+def test_refused_settings_leave_the_recipe_as_it_was(
+    single: Path, data_dir: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(single, tmp_path / "run")
+    before = (tmp_path / "run" / RECIPE).read_bytes()
+    with pytest.raises(UserError, match=r"was made with other settings: --lr 0\.5"):
+        run(tmp_path / "run", data_dir, settings=("stage3.lr=0.5",))
+    assert (tmp_path / "run" / RECIPE).read_bytes() == before
+
+
+@pytest.mark.usefixtures("without_pictures")
 def test_budgets_share_one_language_model_and_draw_their_own_labels(
     data_dir: Path, tmp_path: Path
 ) -> None:
@@ -365,7 +407,24 @@ def test_tables_about_stage_two_and_one() -> None:
     vanilla, awd = plan(experiment(table=5))
     assert vanilla.lm and awd.lm
     assert vanilla.lm.config.arch.drop_mult == 0 != awd.lm.config.arch.drop_mult  # type: ignore[attr-defined]
-    assert plan(experiment(lm="here"), knows_texts=True)[0].lm is None
+    own = {"settings": ("stage3.epochs=1",), "lm": "here"}
+    assert plan(Experiment("trec", preset="tiny", **own), knows_texts=True)[0].lm is None
+
+
+@pytest.mark.parametrize(
+    ("asked", "says"),
+    [
+        ({"table": 5}, "--table 5"),
+        ({"table": 6, "rows": ("no LM fine-tuning",)}, "--table 6"),
+        ({"settings": ("stage3.epochs=1", "stage2.lr=0.1")}, "--set stage2.lr=0.1"),
+    ],
+)
+def test_stage_two_is_not_asked_for_where_it_is_left_out(asked: dict[str, Any], says: str) -> None:
+    """Its rows would all be the same training."""
+    with pytest.raises(UserError, match=f"{says} is about stage 2, and here has read these texts"):
+        plan(Experiment("trec", preset="tiny", lm="here", **asked), knows_texts=True)
+    seven = plan(Experiment("trec", preset="tiny", lm="here", table=7), knows_texts=True)
+    assert {p.lm for p in seven} == {None}
 
 
 def test_few_labels_are_drawn_ten_times() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -155,6 +156,11 @@ def test_a_delimiter_splits_one_cell():
     frame = {"text": list("abc"), "label": ["x; y;x", "", None]}
     assert labels(frame, config=config) == [("x", "y"), (), None]
     assert open_source(pd.DataFrame(frame), config=config).label_kind == "multi"
+
+
+@pytest.mark.parametrize("cell", ["", " ", "\t", None, float("nan")])
+def test_a_blank_label_is_none(cell: object) -> None:
+    assert LabelRule(("label",), "category").read([cell]) is None
 
 
 @given(st.lists(st.lists(st.text("abc", min_size=1), unique=True)))
@@ -381,3 +387,10 @@ def test_a_text_file_is_one_document(tmp_path):
     path = tmp_path / "book.txt"
     path.write_text("one\ntwo\n", encoding="utf-8", newline="")
     assert rows(open_source(path)) == [("one\ntwo\n", None, "train")]
+
+
+@pytest.mark.parametrize("name", ["demo", Path("demo")])
+def test_a_data_set_is_no_split_of_another_source(name: str | Path) -> None:
+    """As a path, too, which is how the command line gives it."""
+    with pytest.raises(UserError, match="'test' must be a file, a folder, a DataFrame or a list"):
+        open_source({"train": ["a text"], "test": name}, label=None)

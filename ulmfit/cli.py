@@ -64,7 +64,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"ulmfit: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
     except Stopped as stop:
-        print(f"ulmfit: {' '.join(str(stop).split())}", file=sys.stderr)
+        said = " ".join(str(stop).split())
+        if "--restart" in (sys.argv[1:] if argv is None else argv):  # which would begin once more
+            said = said.replace("the same command", "the same command without --restart")
+        print(f"ulmfit: {said}", file=sys.stderr)
         return stop.exit_code
     except KeyboardInterrupt as stop:
         name, code = ("SIGTERM", 143) if isinstance(stop, _Terminated) else ("Ctrl-C", 130)

@@ -7,7 +7,7 @@ files of the classifier's folder, as bytes.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Hashable, Iterable, Iterator, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -163,7 +163,7 @@ def _texts(texts: Texts) -> list[str]:
     """List texts; scikit-learn's own tests of input know numbers only."""
     if isinstance(texts, str):
         raise ValueError("one text where several are needed: put it in a list, [text]")
-    if getattr(texts, "ndim", 1) != 1:
+    if getattr(texts, "ndim", 1) != 1 or isinstance(texts, Mapping):
         raise ValueError("texts in a table: give one column of it, such as frame['text']")
     found = []
     for row, text in enumerate(_plain(texts)):

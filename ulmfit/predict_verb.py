@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TextIO, cast
 
 from ulmfit.errors import UserError
+from ulmfit.evaluation.scores import without_nan
 from ulmfit.files import MANIFEST, atomic_file
 from ulmfit.flags import parse
 from ulmfit.output import print_result, say
@@ -145,7 +146,7 @@ def _json_lines(file: TextIO, columns: Sequence[str]) -> Write:
 
 
 def _json(value: object) -> str:
-    return json.dumps(value, ensure_ascii=False, default=str)
+    return json.dumps(without_nan(value), ensure_ascii=False, default=str, allow_nan=False)
 
 
 @contextlib.contextmanager

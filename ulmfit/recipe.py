@@ -20,15 +20,14 @@ from ulmfit.errors import UserError
 from ulmfit.files import MANIFEST, atomic_file, write_json
 from ulmfit.history import TrainingProgress
 from ulmfit.inference.classifier import Classifier
-from ulmfit.inference.pair import LanguageModelPair
+from ulmfit.inference.pair import LanguageModelPair, open_lm
+from ulmfit.inference.pair import Source as LM
 from ulmfit.models.catalogue import PRETRAINED as PRETRAINED_MODELS
-from ulmfit.stages.direction import Source as LM
-from ulmfit.stages.direction import open_lm
 from ulmfit.stages.finetune_lm import finetune_lm
 from ulmfit.stages.pretrain_lm import pretrain_lm
 from ulmfit.stages.train_classifier import train_classifier
 from ulmfit.text.corpus import Corpus
-from ulmfit.text.prepare import prepare
+from ulmfit.text.prepare import key_of, prepare
 from ulmfit.text.sources import open_source
 from ulmfit.training.classifier_config import ClassifierConfig
 from ulmfit.training.config import FinetuneConfig, PretrainConfig
@@ -36,6 +35,7 @@ from ulmfit.training.journal import Listener
 from ulmfit.training.presets import CLASSIFIER_PRESETS, FINETUNE_PRESETS, PRETRAIN_PRESETS
 
 if TYPE_CHECKING:
+    from ulmfit.text.documents import Source
     from ulmfit.text.sources import Raw
 
 RECIPE, CORPUS = "recipe.json", "corpus"
@@ -92,7 +92,9 @@ def fit(
         "text": text, "label": label, "split": split, "data_dir": data_dir, "columns": columns,
         "config": recipe.text,
     }  # fmt: skip
-    _require_labels(documents, places)
+    opened = _require_labels(documents, places)
+    if not restart:
+        run.require_corpus(key_of(opened, recipe.text))
     corpus = prepare(documents, run.out / CORPUS, **places)
     run.say(corpus.manifest.notices)
     recipe.require_labelled(corpus)
@@ -169,6 +171,20 @@ class _Run:
                 f"{self.out} is an artefact, and a run is a folder of several: choose another --out"
             )
 
+    def require_corpus(self, key: str) -> None:
+        """Refuse other texts than those that a stage here has learnt from: they would take the place of these."""
+        stages = (PRETRAINED, FINETUNED, CLASSIFIER)
+        begun = [n for n in stages if any(self.out.glob(f"{n}*"))]  # n, or n.training
+        try:
+            there = Corpus.load(self.out / CORPUS)
+        except UserError:
+            return  # none, or a damaged one, which is made again
+        if begun and there.fingerprint != key:
+            raise UserError(
+                f"{there.folder} is another corpus than these texts, and {begun[0]} has learnt from it: choose another "
+                "--out, or --restart to train all of it anew with these"
+            )
+
     def say(self, notices: Sequence[str]) -> None:
         """Tell the listener what was noticed."""
         if self.listener:
@@ -216,8 +232,8 @@ def _beside(source: Raw, unlabelled: Raw) -> Raw:
     return {**labelled, "unsup": unlabelled}
 
 
-def _require_labels(documents: Raw, places: dict[str, Any]) -> None:
-    """Refuse texts without labels, before they are read."""
+def _require_labels(documents: Raw, places: dict[str, Any]) -> Source:
+    """Open texts, and refuse those without labels, before they are read."""
     opened = open_source(documents, **places)
     notices: list[str] = []
     for part in opened.parts:
@@ -227,6 +243,7 @@ def _require_labels(documents: Raw, places: dict[str, Any]) -> None:
         raise UserError(
             f"{found}; a classifier learns from labels: name their column with label=, or --label"
         )
+    return opened
 
 
 def has_learnt(lm: LM, corpus: Corpus) -> bool:

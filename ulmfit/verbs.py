@@ -84,7 +84,7 @@ def generate(argv: Sequence[str]) -> None:
     flags = parse(GenerateFlags, "generate", argv)
     if not flags.lm:
         raise UserError('no LM: write it before the flags, as in `ulmfit generate LM "prompt"`')
-    from ulmfit.stages.direction import open_one
+    from ulmfit.inference.pair import open_one
 
     text = open_one(flags.lm).generate(
         flags.prompt,
@@ -214,8 +214,8 @@ def _as_read_by(lm: str, config: TextConfig, *, default: TextConfig) -> TextConf
     """Take tokenizer and rules from a language model, if one is named."""
     if not lm:
         return config
+    from ulmfit.inference.pair import open_lm
     from ulmfit.recipe import config_for
-    from ulmfit.stages.direction import open_lm
 
     return config_for(open_lm(lm), config, default=default)
 

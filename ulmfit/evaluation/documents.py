@@ -63,7 +63,7 @@ def trial_of(classifier: Classifier, corpus: Corpus, split: str) -> Trial:
 def taught_rows(classifier: Classifier, corpus: Corpus) -> Rows | None:
     """Draw again what a classifier learnt from, if it is this corpus that it learnt from."""
     settings = classifier.manifest.provenance.config
-    if settings.get("stage") != "train_classifier" or settings.get("corpus") != corpus.fingerprint:
+    if settings.get("corpus") != corpus.fingerprint:
         return None
     config = settings["config"]
     return labelled_rows(

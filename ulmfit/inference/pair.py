@@ -71,3 +71,22 @@ def load_pretrained(
     parts = pretrained.load_pretrained(name, data_dir=data_dir)
     is_pair = isinstance(parts, LanguageModelPairParts)
     return LanguageModelPair(parts) if is_pair else LanguageModel(parts)
+
+
+Source = LanguageModel | LanguageModelPair
+
+
+def open_lm(lm: Source | str | Path) -> Source:
+    """Open a language model or a pair by its folder, or a pretrained one by its name."""
+    if isinstance(lm, Source):
+        return lm
+    parts = pretrained.open_language_model(lm)
+    if isinstance(parts, LanguageModelPairParts):
+        return LanguageModelPair(parts)
+    return LanguageModel(parts)
+
+
+def open_one(lm: str | Path) -> LanguageModel:
+    """Open a language model; of a pair the forward one."""
+    found = open_lm(lm)
+    return found.forward if isinstance(found, LanguageModelPair) else found

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from threading import Lock
 from typing import TypeVar
 
@@ -23,6 +23,10 @@ def checked(texts: Iterable[str]) -> Iterator[str]:
     """Pass texts on, and refuse what only looks like some."""
     if isinstance(texts, str):
         raise UserError("give a list of texts, also for a single one: [text]")
+    if getattr(texts, "ndim", 1) != 1 or isinstance(texts, Mapping):
+        raise UserError(
+            "give texts alone: one column of a table, such as frame['text'], or the values of a dict"
+        )
     for row, text in enumerate(texts):
         if not isinstance(text, str):
             raise UserError(f"text {row} is a {type(text).__name__}, not a string")

@@ -12,10 +12,9 @@ from pathlib import Path
 from ulmfit.config import preset as text_preset
 from ulmfit.errors import UserError
 from ulmfit.files import MANIFEST, atomic_folder, kind_of
-from ulmfit.inference.pair import LanguageModelPair
+from ulmfit.inference.pair import LanguageModelPair, Source
 from ulmfit.recipe import CORPUS, config_for
 from ulmfit.reproduction.plan import ALL, Experiment, Planned
-from ulmfit.stages.direction import Source
 from ulmfit.text.corpus import Corpus
 from ulmfit.text.holdout import with_label
 from ulmfit.text.locate import is_present

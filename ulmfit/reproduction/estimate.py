@@ -14,11 +14,11 @@ from pathlib import Path
 import numpy as np
 
 from ulmfit.files import MANIFEST
-from ulmfit.inference.pair import LanguageModelPair
+from ulmfit.inference.pair import LanguageModelPair, Source
 from ulmfit.models.arch import ArchConfig
 from ulmfit.reproduction.begun import directions_of, share_done
 from ulmfit.reproduction.plan import Planned, Training, trainings
-from ulmfit.stages.direction import Source, resolve_direction
+from ulmfit.stages.direction import resolve_direction
 from ulmfit.text.corpus import Corpus
 from ulmfit.training.classifier_config import ClassifierConfig
 from ulmfit.training.config import FinetuneConfig, PretrainConfig, StageConfig

@@ -171,6 +171,8 @@ def plan(experiment: Experiment, *, knows_texts: bool = False) -> tuple[Planned,
     if knows_texts and not experiment.unlabelled:
         raise UserError(f"--no-unlabelled, and {experiment.begins_from} has read all of these texts: give the language model that it began from")  # fmt: skip
     runs = experiment.runs()
+    if knows_texts and (about := _about_stage2(experiment, runs)):
+        raise UserError(f"{about} is about stage 2, and {experiment.begins_from} has read these texts in one of its own: give the language model that it began from")  # fmt: skip
     is_single = len(runs) == 1 and not experiment.labels and not experiment.table
     found: dict[tuple[str, StageConfig], Training] = {}
 
@@ -204,6 +206,19 @@ def plan(experiment: Experiment, *, knows_texts: bool = False) -> tuple[Planned,
         )
         planned.append(Planned(run, folder, lm, classifier))
     return tuple(planned)
+
+
+def _about_stage2(experiment: Experiment, runs: tuple[Run, ...]) -> str:
+    """Name what is asked of a stage 2, which a language model that has learnt from the texts would leave out."""
+    for setting in experiment.settings:
+        if stage_of(setting) == "finetune_lm":
+            return f"--set {setting}"
+    rows = (run.row for run in runs)
+    of_stage2 = (
+        not row.is_finetuned or any(stage_of(each) == "finetune_lm" for each in row.settings)
+        for row in rows
+    )
+    return f"--table {experiment.table}" if any(of_stage2) else ""
 
 
 def trainings(planned: Iterable[Planned]) -> tuple[Training, ...]:

@@ -19,6 +19,7 @@ from ulmfit.evaluation.documents import trial_of
 from ulmfit.evaluation.kept import baseline_answers
 from ulmfit.files import MANIFEST, atomic_file, write_json
 from ulmfit.inference.classifier import Classifier
+from ulmfit.inference.pair import Source, open_lm
 from ulmfit.models.catalogue import PRETRAINED
 from ulmfit.recipe import RECIPE, has_learnt
 from ulmfit.reproduction.answer import BASELINE_FOLDER, result_of
@@ -29,7 +30,7 @@ from ulmfit.reproduction.plan import Experiment, Planned, Training, plan
 from ulmfit.reproduction.results import Result, summaries
 from ulmfit.reproduction.sheet import Results, write_results
 from ulmfit.stages.carry_over import carry_over
-from ulmfit.stages.direction import Session, Source, open_lm
+from ulmfit.stages.direction import Session
 from ulmfit.stages.finetune_lm import finetune_lm
 from ulmfit.stages.pretrain_lm import pretrain_lm
 from ulmfit.stages.train_classifier import train_classifier
@@ -92,24 +93,27 @@ def reproduce(
     require(max_minutes is None or max_minutes > 0, "max_minutes", max_minutes, "above 0")
     session = Session(_STAGE, progress, restart=restart, max_minutes=max_minutes)
     bench = Bench.open(experiment, out, data_dir=data_dir)
-    _write_recipe(bench)
+    if restart or not (bench.out / RECIPE).exists():
+        _write_recipe(bench)
     for notice in bench.corpus.manifest.notices:
         session.say(notice, "")
     if progress and any(not _is_done(bench, each) for each in bench.planned):
         session.say(str(bench.estimate()), "")
-    found = [_run(bench, each, session) for each in bench.planned]
+    renewed: set[str] = set()
+    found = [_run(bench, each, session, renewed) for each in bench.planned]
+    _write_recipe(bench)  # now that no training has refused its settings
     results = _results(bench, found)
     write_results(results, bench.out)
     return results
 
 
-def _run(bench: Bench, planned: Planned, session: Session) -> Result:
-    """Train what a run needs, and evaluate it."""
+def _run(bench: Bench, planned: Planned, session: Session, renewed: set[str]) -> Result:
+    """Train what a run needs, and evaluate it; `renewed` are the trainings that this call has begun anew."""
     if not _is_done(bench, planned):
         session.say(f"{planned.run}: {planned.classifier.folder}", "")
     lm, how = bench.lm, _how(session)
     if planned.lm is not None:
-        lm = _language_model(bench, planned.lm, session)
+        lm = _language_model(bench, planned.lm, session, renewed)
         how = _how(session)
     assert lm is not None and isinstance(planned.classifier.config, ClassifierConfig)
     out = bench.out / planned.classifier.folder
@@ -120,14 +124,18 @@ def _run(bench: Bench, planned: Planned, session: Session) -> Result:
     return result_of(planned, bench.out, corpus=bench.corpus, split=bench.experiment.answered)
 
 
-def _language_model(bench: Bench, training: Training, session: Session) -> Source:
-    """Bring a language model to the corpus by the stage that is planned."""
+def _language_model(
+    bench: Bench, training: Training, session: Session, renewed: set[str]
+) -> Source:
+    """Bring a language model to the corpus by the stage that is planned, once if runs share it."""
     out, config, how = bench.out / training.folder, training.config, _how(session)
+    how["restart"] = session.restart and training.folder not in renewed
+    renewed.add(training.folder)
     if isinstance(config, PretrainConfig):
         return pretrain_lm(bench.corpus, out, config=config, **how)
     assert bench.lm is not None and isinstance(config, FinetuneConfig)
     if training.stage == "carry_over":
-        return carry_over(bench.lm, bench.corpus, out, direction=config.direction, restart=session.restart)  # fmt: skip
+        return carry_over(bench.lm, bench.corpus, out, direction=config.direction, restart=how["restart"])  # fmt: skip
     return finetune_lm(bench.lm, bench.corpus, out, config=config, **how)
 
 
@@ -158,7 +166,10 @@ def _results(bench: Bench, found: list[Result]) -> Results:
     """Sum the runs up, with label budgets beside what baselines reach with all labels."""
     asked, name = bench.experiment, bench.corpus.manifest.name
     summed = summaries(found, bench.out, data_set=name, table=asked.table)
-    wholes = _wholes(bench) if asked.labels and asked.table is None else {}
+    is_one_split = asked.answered == "test" or len(bench.corpus.rows(asked.answered)) > 0
+    is_curve = asked.labels and asked.table is None
+    # Runs that answer documents which they have held out themselves answer others each.
+    wholes = _wholes(bench) if is_curve and is_one_split else {}
     curve = [(s.n_given, s.accuracy.value) for s in summed]
     sentences = [sentence(curve, baseline, whole) for baseline, whole in wholes.items()]
     if asked.labels:

@@ -120,9 +120,11 @@ def _target(result: Result, data_set: str, table: int | None) -> Target | None:
 
 
 def _is_right(path: Path) -> dict[int, bool]:
-    """Read which documents were answered right."""
+    """Read which documents were answered right; by places, since a label may be called like a column."""
     with open(path, encoding="utf-8", newline="") as file:
-        return {int(row["row"]): row["label"] == row["predicted"] for row in csv.DictReader(file)}
+        rows = csv.reader(file)
+        next(rows)
+        return {int(row): label == predicted for row, label, predicted, *_ in rows}
 
 
 def mean_accuracy(right: Sequence[dict[int, bool]]) -> Interval:

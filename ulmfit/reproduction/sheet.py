@@ -114,7 +114,9 @@ def _main_table(results: Results) -> Iterator[str]:
 def _caption(results: Results) -> Iterator[str]:
     first, run = results.summaries[0], results.runs[0]
     several = "mean over seeds, " if len(first.seeds) > 1 else ""
-    yield f"Ours: {run.direction}, {run.n_documents:,} {run.split} documents, protocol {run.protocol}; {several}95 % interval over documents in brackets, sd over seeds."  # fmt: skip
+    sizes = sorted({each.n_documents for each in results.runs})
+    n = f"{sizes[0]:,}" if len(sizes) == 1 else f"{sizes[0]:,} to {sizes[-1]:,}"
+    yield f"Ours: {run.direction}, {n} {run.split} documents, protocol {run.protocol}; {several}95 % interval over documents in brackets, sd over seeds."  # fmt: skip
     yield "Baselines had the same labels and answered the same documents."
     if run.split == "valid":
         yield "The temperature, and with early stopping the best epoch, were chosen on these documents, which flatters ours."

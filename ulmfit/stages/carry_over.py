@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 from ulmfit.inference.language_model import LanguageModel
-from ulmfit.inference.pair import LanguageModelPair
+from ulmfit.inference.pair import LanguageModelPair, Source, open_lm
 from ulmfit.models.artefact import TextPipeline, save_language_model
 from ulmfit.models.manifest import Provenance
 from ulmfit.models.pair import save_language_model_pair
 from ulmfit.models.transplant import transplant
-from ulmfit.stages.direction import Source, open_lm, resolve_direction
+from ulmfit.stages.direction import resolve_direction
 from ulmfit.text.corpus import Corpus
 from ulmfit.training.config import least_clean
 from ulmfit.training.run import Settings, open_run

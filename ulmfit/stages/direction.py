@@ -13,12 +13,11 @@ from ulmfit.errors import UserError
 from ulmfit.files import MANIFEST
 from ulmfit.history import STEPS, TrainingProgress, plot_history, steps_csv
 from ulmfit.inference.language_model import LanguageModel
-from ulmfit.inference.pair import LanguageModelPair
+from ulmfit.inference.pair import LanguageModelPair, Source
 from ulmfit.models.artefact import LanguageModelParts, TextPipeline, save_language_model
 from ulmfit.models.catalogue import is_packaged
 from ulmfit.models.manifest import Provenance
-from ulmfit.models.pair import LanguageModelPairParts, save_language_model_pair
-from ulmfit.models.pretrained import open_language_model
+from ulmfit.models.pair import save_language_model_pair
 from ulmfit.text.corpus import Corpus
 from ulmfit.training.alone import alone
 from ulmfit.training.config import StageConfig
@@ -54,25 +53,6 @@ class Session:
         """Pass a notice on to the listener."""
         if notice and self.listener and world().is_first:
             self.listener(TrainingProgress.saying(notice, stage=self.stage, direction=direction))
-
-
-Source = LanguageModel | LanguageModelPair
-
-
-def open_lm(lm: Source | str | Path) -> Source:
-    """Open a language model or a pair by its folder, or a pretrained one by its name."""
-    if isinstance(lm, Source):
-        return lm
-    parts = open_language_model(lm)
-    if isinstance(parts, LanguageModelPairParts):
-        return LanguageModelPair(parts)
-    return LanguageModel(parts)
-
-
-def open_one(lm: str | Path) -> LanguageModel:
-    """Open a language model; of a pair the forward one."""
-    found = open_lm(lm)
-    return found.forward if isinstance(found, LanguageModelPair) else found
 
 
 def resolve_direction(lm: Source, asked: str) -> str:

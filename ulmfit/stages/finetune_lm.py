@@ -9,15 +9,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from ulmfit.inference.language_model import LanguageModel
-from ulmfit.inference.pair import LanguageModelPair
-from ulmfit.stages.direction import (
-    Session,
-    Source,
-    both,
-    open_lm,
-    resolve_direction,
-    train_direction,
-)
+from ulmfit.inference.pair import LanguageModelPair, Source, open_lm
+from ulmfit.stages.direction import Session, both, resolve_direction, train_direction
 from ulmfit.text.corpus import Corpus
 from ulmfit.training.config import FinetuneConfig
 from ulmfit.training.journal import Listener

@@ -14,20 +14,13 @@ import numpy as np
 from ulmfit.inference.answers import log_probabilities
 from ulmfit.inference.classifier import Classifier
 from ulmfit.inference.language_model import LanguageModel
-from ulmfit.inference.pair import LanguageModelPair
+from ulmfit.inference.pair import LanguageModelPair, Source, open_lm
 from ulmfit.models.artefact import LanguageModelParts
 from ulmfit.models.classifier_artefact import join_classifiers, save_classifier
 from ulmfit.models.label_set import LabelSet
 from ulmfit.models.manifest import Provenance
 from ulmfit.models.parts import TextPipeline
-from ulmfit.stages.direction import (
-    Session,
-    Source,
-    beforehand,
-    history_files,
-    open_lm,
-    resolve_direction,
-)
+from ulmfit.stages.direction import Session, beforehand, history_files, resolve_direction
 from ulmfit.text.corpus import Corpus
 from ulmfit.training.alone import alone
 from ulmfit.training.classifier_config import ClassifierConfig
@@ -36,7 +29,7 @@ from ulmfit.training.config import least_clean
 from ulmfit.training.fit import Trained, train
 from ulmfit.training.journal import Listener
 from ulmfit.training.run import Run, Settings, open_run
-from ulmfit.training.temperature import best_temperature
+from ulmfit.training.temperature import answers_temperature
 
 
 def train_classifier(
@@ -134,18 +127,12 @@ def _write(
 ) -> None:
     """Write the folder of one direction."""
     corpus = learn.corpus
-    labels = LabelSet.of(corpus)
-    logits, truth = learn.valid_logits()
+    answering = learn.answering()
     metrics = {"valid_loss": trained.best.valid_loss}
-    if labels.kind != "number":
+    if answering.labels.kind != "number":
         metrics["valid_accuracy"] = trained.best.accuracy
-    linear = learn.linear_part(logits)
-    if linear is not None:
-        logits = logits + linear.logits(learn.valid_documents())
-        metrics["valid_accuracy_with_linear"] = float((logits.argmax(1) == truth).mean())
-    if labels.kind != "number":
-        temperature = _temperature(log_probabilities(logits[None], labels), truth, labels)
-        labels = labels.tempered(temperature)
+    if answering.accuracy is not None:
+        metrics["valid_accuracy_with_linear"] = answering.accuracy
     given = f"{len(learn.rows.train):,} labelled documents"
     notes = ("; ".join((given, *learn.notices())),)
     provenance = _provenance(run.settings, corpus, lm.fingerprint, config, metrics, notes)
@@ -155,8 +142,8 @@ def _write(
         arch=learn.model.arch,
         vocab=corpus.vocab,
         text=TextPipeline.of(corpus),
-        labels=labels,
-        linear=linear,
+        labels=answering.labels,
+        linear=answering.linear,
         provenance=provenance,
         history=[asdict(row) for row in trained.epochs],
         files=history_files(trained, provenance),
@@ -183,7 +170,7 @@ def _join(
         if forward.parts.linear is not None:  # which will be that of both
             logits = logits + forward.parts.linear.logits(documents)
         found, truth = log_probabilities(logits, labels), corpus.labels[rows.valid]
-        temperature = _temperature(found, truth, labels)
+        temperature = answers_temperature(found, truth)
         if labels.kind == "category":
             metrics["valid_accuracy"] = float((found.argmax(1) == truth).mean())
     parent = str(run.settings["parent"])
@@ -200,13 +187,6 @@ def _join(
             for name, kind in (("history", "csv"), ("steps", "csv"), ("history", "png"))
         },
     )
-
-
-def _temperature(log_probabilities: np.ndarray, truth: np.ndarray, labels: LabelSet) -> float:
-    """Fit the temperature on answers whose exponentials sum to one in the last axis."""
-    n_answers = log_probabilities.shape[-1]  # for many labels: each holds or not
-    flat = log_probabilities.reshape(-1, n_answers)
-    return best_temperature(flat, truth.reshape(-1).astype(np.int64))
 
 
 def _settings(corpus: Corpus, parent: str, config: ClassifierConfig) -> Settings:

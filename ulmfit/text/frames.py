@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ulmfit.errors import UserError
 from ulmfit.text.readers import row_numbers
@@ -33,7 +33,10 @@ class FrameTable:
         picked = [self._frame.iloc[:, columns.index(name)] for name in names]
         for start in range(0, len(self._frame), _SLICE_ROWS):
             yield from zip(
-                *(column.iloc[start : start + _SLICE_ROWS].tolist() for column in picked)
+                *(
+                    map(_plain, column.iloc[start : start + _SLICE_ROWS].tolist())
+                    for column in picked
+                )
             )
 
     def where(self, *rows: int) -> str:
@@ -43,6 +46,11 @@ class FrameTable:
     def content_hash(self, names: Sequence[str]) -> str:
         """Hash the content of the columns `names`."""
         return hash_cells(self.rows(names), names)
+
+
+def _plain(cell: Any) -> object:
+    """Turn an array, as Parquet files have them for lists, into a list."""
+    return cell.tolist() if getattr(cell, "ndim", 0) else cell
 
 
 class ListTable:

@@ -77,7 +77,7 @@ def labelled_rows(
 ) -> Rows:
     """Learn from labelled train documents, measure on labelled valid ones; without any, on a share of each label.
 
-    Of that share at most `max_valid` are held out. With `n_labels`, of the documents to learn from only so many are taken, evenly by label, and those
+    Of that share at most `max_valid` are held out. With `n_labels`, of the documents to learn from only so many are taken, in the proportions of the labels, and those
     held out to measure on are among them: a budget of labels pays for both. The protocol `as_published`
     learns from train and valid documents, and measures on the test split.
     """
@@ -133,7 +133,7 @@ def _to_learn_from(corpus: Corpus, protocol: str) -> np.ndarray:
 def _budget(
     corpus: Corpus, rows: np.ndarray, generator: np.random.Generator, n_labels: int
 ) -> np.ndarray:
-    """Draw so many labelled documents, evenly by label."""
+    """Draw so many labelled documents, in the proportions of the labels."""
     if n_labels > len(rows):
         raise UserError(
             f"--n-labels is {n_labels:,} and the train split has {len(rows):,} labelled documents: ask for fewer"

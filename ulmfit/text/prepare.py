@@ -64,7 +64,7 @@ def prepare(
         columns=columns,
         config=config,
     )
-    key = _key(opened, config)
+    key = key_of(opened, config)
     if (corpus := _existing(Path(out), key)) is not None:
         return corpus
     with atomic_folder(out, kind="corpus") as folder:
@@ -108,7 +108,7 @@ def _require_workers(n: int) -> None:
         raise UserError(f"--workers is {n}; allowed: 0 (this process) or more")
 
 
-def _key(source: Source, config: TextConfig) -> str:
+def key_of(source: Source, config: TextConfig) -> str:
     """Hash all that the corpus depends on: the data, the configuration, and the code that reads them."""
     path = subword_model(config.sp_model) if config.sp_model else None
     model = hash_file(path) if path and path.is_file() else None

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import csv
-import itertools
 import json
 from collections.abc import Generator, Iterator, Sequence
 from operator import itemgetter
@@ -31,7 +30,6 @@ from ulmfit.text.streams import (
 if TYPE_CHECKING:
     from pyarrow.parquet import ParquetFile
 
-_PEEK_ROWS = 1000  # JSONL rows that are looked at to learn the columns
 _PARQUET_ROWS = 2000
 
 
@@ -177,10 +175,8 @@ class JsonLinesTable(FileTable):
     """One JSON object a line; a key that a row lacks is a missing cell."""
 
     def read_columns(self) -> list[str]:
-        """Return the names of the columns."""
-        names = dict.fromkeys(
-            key for record in itertools.islice(self._records(), _PEEK_ROWS) for key in record
-        )
+        """Return the names of all keys, wherever they come first: what is not looked for here is lost."""
+        names = dict.fromkeys(key for record in self._records() for key in record)
         if not names:
             raise UserError(f"{self.path} is empty: nothing to read")
         return list(names)

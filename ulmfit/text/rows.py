@@ -115,7 +115,9 @@ class _LinesTable:
 
 def _columns(part: Part) -> list[str]:
     """Name the columns to keep; of a folder the file stands for the text, which would fill the table."""
-    columns = list(dict.fromkeys(part.table.columns()))
+    columns = list(part.table.columns())
+    if twice := [name for name in columns if columns.count(name) > 1]:
+        raise UserError(f"{part.table.name} has {columns.count(twice[0])} columns {twice[0]!r}: rename all but one, so that none is lost")  # fmt: skip
     if not isinstance(part.table, FolderTable):
         return columns
     return [FILE, *(name for name in columns if name not in part.text)]

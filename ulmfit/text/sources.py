@@ -86,7 +86,7 @@ class _Asked:
                 name = to_split(key)
             except ValueError as error:
                 raise UserError(f"dict of sources: {error}") from None
-            if isinstance(source, Mapping) or (isinstance(source, str) and source in DATASETS):
+            if isinstance(source, Mapping) or _is_dataset(source):
                 raise UserError(
                     f"dict of sources: {key!r} must be a file, a folder, a DataFrame or a list"
                 )
@@ -172,6 +172,13 @@ class _Asked:
                 "label is empty: name label columns, or pass label=None for unlabelled documents"
             )
         return LabelRule(tuple(self.label), "multi")
+
+
+def _is_dataset(source: Raw) -> bool:
+    """Tell the name of a data set from a path, which a command line gives as such, and that may exist."""
+    if isinstance(source, Path):
+        return str(source) in DATASETS and not source.exists()
+    return isinstance(source, str) and source in DATASETS
 
 
 def _require_path(path: Path) -> None:

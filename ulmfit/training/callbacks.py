@@ -77,6 +77,18 @@ class Regularise(Callback):
             self.learn.loss_grad = self.loss_grad + self.temporal * penalty
 
 
+class ShowLogits(Callback):
+    """Leave fastai's metrics and `get_preds` the logits where nothing is learnt: they know no other output."""
+
+    learn: Any
+
+    order, run_train = 6, False
+
+    def after_loss(self) -> None:
+        """Take them out of a classifier's output."""
+        self.learn.pred = self.pred.logits
+
+
 class Accumulate(Callback):
     """Add up the gradients of `n_batches` before each step; the last step of a pass takes what is left."""
 

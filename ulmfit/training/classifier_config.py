@@ -58,7 +58,7 @@ class ClassifierConfig(StageConfig):
     from_scratch: bool = False
     """Begin from random weights; only sizes and vocabulary are the language model's (table 7, from scratch)."""
     n_labels: int | None = None
-    """Learn from so many labelled documents, drawn evenly by label with the seed; None for all."""
+    """Learn from so many labelled documents, drawn with the seed in the proportions of the labels; None for all."""
     few_labels: int | None = None
     """With fewer labelled documents to learn from, a linear teacher labels texts that have no label, and they are learnt from, too; None: never."""
     linear: float | None = None

@@ -6,7 +6,8 @@ Learner whose layer groups, bottom to top, end with the head; `fit_phases` unfre
 
 from __future__ import annotations
 
-from dataclasses import replace
+import math
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -15,6 +16,7 @@ import torch
 from torch import Tensor
 
 from ulmfit.errors import UserError
+from ulmfit.inference.answers import log_probabilities
 from ulmfit.inference.classifier import Classifier as TrainedClassifier
 from ulmfit.inference.language_model import LanguageModel
 from ulmfit.models.artefact import LanguageModelParts, require_same_vocab
@@ -26,13 +28,27 @@ from ulmfit.models.parts import TextPipeline
 from ulmfit.text.batches import classifier_dataloaders
 from ulmfit.text.corpus import Corpus
 from ulmfit.text.holdout import Rows
+from ulmfit.training.callbacks import ShowLogits
 from ulmfit.training.classifier_config import ClassifierConfig
 from ulmfit.training.config import least_clean
 from ulmfit.training.distributed import world
 from ulmfit.training.learner import StageLearner
 from ulmfit.training.lesson import Lesson, asked
+from ulmfit.training.lm_learner import one_direction
 from ulmfit.training.losses import DocumentLoss, SumMetric
 from ulmfit.training.metrics import DOCUMENT_METRICS, DocumentSums, Measured
+from ulmfit.training.temperature import answers_temperature
+
+
+@dataclass(frozen=True, eq=False)
+class Answering:
+    """What a classifier has beside its weights."""
+
+    labels: LabelSet
+    """With the temperature."""
+    linear: LinearPart | None
+    accuracy: float | None
+    """Of both together, on the documents held out; None where the encoder speaks alone."""
 
 
 class ClassifierLearner(StageLearner):
@@ -62,27 +78,39 @@ class ClassifierLearner(StageLearner):
         """Give loss and accuracy of the last validation pass."""
         sums = self.recorder.loss.sums
         found = {name: metric(sums) for name, metric in DOCUMENT_METRICS.items()}
-        return Measured(found["loss"], found["accuracy"])
+        is_number = self.corpus.label_kind == "number"  # which is never simply right
+        return Measured(found["loss"], math.nan if is_number else found["accuracy"])
 
     def save_model(self, out: str | Path) -> TrainedClassifier:
         """Write the weights as they are, measured, as a classifier's folder, and open it."""
+        answering = self.answering()
         save_classifier(
             out,
             {self.config.direction: self.model.state_dict()},
             arch=self.model.arch,
             vocab=self.corpus.vocab,
             text=TextPipeline.of(self.corpus),
-            labels=LabelSet.of(self.corpus),
-            linear=self.linear_part(),
+            labels=answering.labels,
+            linear=answering.linear,
             provenance=self.provenance(),
         )
         return TrainedClassifier.load(out)
 
-    def linear_part(self, logits: np.ndarray | None = None) -> LinearPart | None:
-        """Let a linear model learn from the same documents, if it is to speak beside the encoder.
+    def answering(self) -> Answering:
+        """Learn what turns the encoder's logits into answers, from the documents that were held out."""
+        labels, accuracy = LabelSet.of(self.corpus), None
+        logits, truth = self.valid_logits()
+        linear = self._linear_part(logits)
+        if linear is not None:
+            logits = logits + linear.logits(self.valid_documents())
+            accuracy = float((logits.argmax(1) == truth).mean())
+        if labels.kind != "number":
+            found = log_probabilities(logits[None], labels)
+            labels = labels.tempered(answers_temperature(found, truth))
+        return Answering(labels, linear, accuracy)
 
-        `logits` are the encoder's, of the documents that were held out, if they are at hand; they say how loud.
-        """
+    def _linear_part(self, logits: np.ndarray) -> LinearPart | None:
+        """Let a linear model learn from the same documents, if it is to speak; the held-out ones' logits say how loud."""
         config = self.config
         assert isinstance(config, ClassifierConfig)
         if config.linear is None or self.corpus.label_kind != "category":
@@ -91,8 +119,7 @@ class ClassifierLearner(StageLearner):
 
         learnt, known = self.lesson.added_to(self.rows), self.lesson.known(self.corpus)
         part = fit_linear_part(known, learnt.train, seed=config.seed)
-        loudness = self.valid_logits()[0] if logits is None else logits
-        return as_loud(part, loudness, self.valid_documents(), share=config.linear)
+        return as_loud(part, logits, self.valid_documents(), share=config.linear)
 
     def valid_documents(self) -> list[np.ndarray]:
         """List the documents that were held out as `valid_logits` has them."""
@@ -120,8 +147,8 @@ def text_classifier_learner(
 ) -> ClassifierLearner:
     """Make a Learner of a classifier on the labels of a corpus, from a language model with its vocabulary."""
     corpus = corpus if isinstance(corpus, Corpus) else Corpus.load(corpus)
-    lm = lm if isinstance(lm, LanguageModel) else LanguageModel.load(lm)
     config = config or ClassifierConfig()
+    lm = one_direction(lm, config.direction)
     if config.direction not in ("auto", lm.direction):
         raise UserError(f"--direction is {config.direction} and {lm.folder} reads {lm.direction}")
     protocol = least_clean(config.protocol, corpus.protocol, lm.manifest.provenance.protocol)
@@ -166,6 +193,7 @@ def classifier_learner(
         ),
         loss=metric("loss", DOCUMENT_METRICS["loss"]),
         metrics=[metric(name, DOCUMENT_METRICS[name]) for name in names],
+        cbs=[ShowLogits()],
     )
     learn.corpus, learn.rows, learn.lesson, learn.parent = corpus, rows, lesson, lm.fingerprint
     learn.protocol = config.protocol
@@ -187,8 +215,10 @@ def label_weights(corpus: Corpus, rows: Rows) -> Tensor | None:
 
     A label that no such document has counts as if one had.
     """
-    if corpus.labels is None or corpus.label_kind == "number":
+    if corpus.labels is None:
         return None
+    if corpus.label_kind == "number":
+        raise UserError("--class-weight balanced weighs labels that are names, and these are numbers: leave it out")  # fmt: skip
     labels = corpus.labels[rows.train]
     n_labels = len(corpus.label_names)
     if corpus.label_kind == "multi":

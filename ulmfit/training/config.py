@@ -56,7 +56,7 @@ class StageConfig:
     factor: float = 2.6
     """Each layer group learns this many times slower than the one above (Howard & Ruder 2018, 3.2)."""
     group_factors: tuple[float, ...] = ()
-    """Instead of factor: one multiple of lr for each layer group, bottom first, the embedding last (fastai 0.7)."""
+    """Instead of factor: one multiple of lr for each layer group, bottom first (fastai 0.7); a language model's last is the embedding."""
     rise: float | None = None
     """Share of a phase before the peak, cut_frac or pct_start; by default the schedule's own. clr takes the nearest 1 / n."""
     div: float | None = None

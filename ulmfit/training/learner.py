@@ -20,6 +20,7 @@ from fastai.callback.training import GradientClip
 from fastai.learner import Learner
 from fastai.optimizer import OptimWrapper
 
+from ulmfit.errors import UserError
 from ulmfit.models.manifest import Provenance
 from ulmfit.models.threads import threads_for
 from ulmfit.text.corpus import Corpus
@@ -41,7 +42,11 @@ FASTAI_PARTS = (ProgressCallback, ParamScheduler)
 
 
 class StageLearner(Learner):
-    """A fastai Learner of one stage. What fastai offers works; `fit_phases` runs the config's schedule."""
+    """A fastai Learner of one stage: it fits, finds rates, freezes, validates, saves, and takes fastai's callbacks.
+
+    `fit_phases` runs the config's schedule, all of it: stopping early is a callback's matter, such as fastai's
+    EarlyStoppingCallback. Answers and files for others come from the folder that `save_model` writes.
+    """
 
     dls: Any
     opt: Any
@@ -91,6 +96,22 @@ class StageLearner(Learner):
         """Whether the loss is a negative log-likelihood, in nats."""
         return True
 
+    def predict(self, *args: Any, **kwargs: Any) -> Any:
+        """Say who answers for new texts."""
+        raise UserError(
+            "a Learner reads batches of its corpus: learn.save_model(OUT) gives what answers for new texts"
+        )
+
+    def export(self, *args: Any, **kwargs: Any) -> Any:
+        """Say what is written instead of a pickle."""
+        raise UserError(
+            "a pickle of a Learner runs code where it is opened: learn.save_model(OUT) writes a folder that does not"
+        )
+
+    def to_fp16(self, **_: Any) -> StageLearner:
+        """Stay as it is: `precision` in the config has chosen already, and bf16 needs no scaling."""
+        return self
+
     def notices(self) -> tuple[str, ...]:
         """Say in a few words which documents are learnt from, and which are held out."""
         return (self.rows.notice,)
@@ -125,6 +146,8 @@ class StageLearner(Learner):
             seed=self.config.seed,
             protocol=self.protocol,
             metrics={name: value for name, value in found.items() if math.isfinite(value)},
+            # Without "stage": no stage is to take a Learner's folder for its own finished one.
+            config={"corpus": self.corpus.fingerprint, "config": asdict(self.config)},
             parent=self.parent,
             notes=("; ".join(self.notices()),),
         )

@@ -1,8 +1,8 @@
 """The one place that builds a fastai Learner of a language model.
 
 In: a corpus, a config, and perhaps a model to go on from. Out: a real Learner that carries state,
-regularises, clips and measures by tokens; `fit_phases` trains as the config says, and all that
-fastai offers (`fit_one_cycle`, `lr_find`, `freeze`, `validate`, ...) works as well.
+regularises, clips and measures by tokens; `fit_phases` trains as the config says, and what fastai
+trains with (`fit_one_cycle`, `lr_find`, `freeze`, `validate`, callbacks) works as well.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from torch import Tensor
 
 from ulmfit.errors import UserError
 from ulmfit.inference.language_model import LanguageModel
+from ulmfit.inference.pair import LanguageModelPair, Source, open_lm
 from ulmfit.models.arch import ArchConfig
 from ulmfit.models.artefact import LanguageModelParts, TextPipeline, save_language_model
 from ulmfit.models.language_model import LanguageModel as LanguageModelModule
@@ -99,7 +100,7 @@ def language_model_learner(
     corpus = corpus if isinstance(corpus, Corpus) else Corpus.load(corpus)
     parts = None
     if lm is not None:
-        parts = (lm if isinstance(lm, LanguageModel) else LanguageModel.load(lm)).parts
+        parts = one_direction(lm, config.direction if config else "auto").parts
     if config is None:
         config = PretrainConfig() if parts is None else FinetuneConfig()
     direction = config.direction
@@ -107,10 +108,20 @@ def language_model_learner(
         direction = parts.manifest.provenance.direction if parts else "forward"
     if direction == "both":
         raise UserError("a Learner trains one direction: set direction to forward or backward")
+    if parts and direction != parts.manifest.provenance.direction:
+        raise UserError(f"--direction is {direction} and {parts.folder} reads {parts.manifest.provenance.direction}")  # fmt: skip
     begin = start(corpus, parts, config=config)
     learn = lm_learner(corpus, begin, config=replace(config, direction=direction))
     learn.parent = parts.fingerprint if parts else corpus.fingerprint
     return learn
+
+
+def one_direction(lm: Source | str | Path, direction: str) -> LanguageModel:
+    """Open what a Learner begins from: of a pair the asked direction, forward if none is."""
+    lm = open_lm(lm)
+    if isinstance(lm, LanguageModelPair):
+        return lm.backward if direction == "backward" else lm.forward
+    return lm
 
 
 def start(corpus: Corpus, lm: LanguageModelParts | None, *, config: LMConfig) -> Start:

@@ -46,6 +46,8 @@ class DocumentLoss:
     the smoothed part by all labels' weights, which pulls probabilities towards the heavy ones.
     """
 
+    reduction = "mean"  # fastai sets it to none where it wants each document's loss
+
     def __init__(self, kind: str, *, smoothing: float = 0.0, weights: Tensor | None = None) -> None:
         self.kind, self.smoothing, self.weights = kind, smoothing, weights
         self.sums = DocumentSums()
@@ -64,7 +66,19 @@ class DocumentLoss:
         self.sums = DocumentSums(
             losses.double().sum().item(), self._hits(logits, labels), len(labels)
         )
-        return losses.mean()
+        return losses if self.reduction == "none" else losses.mean()
+
+    def activation(self, logits: Tensor) -> Tensor:
+        """Turn logits into what `get_preds` gives: probabilities, or the numbers themselves."""
+        if self.kind == "number":
+            return logits
+        return logits.sigmoid() if self.kind == "multi" else logits.softmax(dim=1)
+
+    def decodes(self, found: Tensor) -> Tensor:
+        """Choose the answers, as codes."""
+        if self.kind == "number":
+            return found
+        return found > 0.5 if self.kind == "multi" else found.argmax(dim=1)
 
     def _losses(self, logits: Tensor, labels: Tensor, smoothing: float) -> Tensor:
         """Give each document's loss: (bs,)."""

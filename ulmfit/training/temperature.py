@@ -22,6 +22,12 @@ def softmax(logits: np.ndarray, *, temperature: float = 1.0) -> np.ndarray:
     return powers / powers.sum(axis=-1, keepdims=True)
 
 
+def answers_temperature(log_probabilities: np.ndarray, labels: np.ndarray) -> float:
+    """Choose that of answers whose exponentials sum to one in the last axis: one label a document, or many, which hold or not."""
+    flat = log_probabilities.reshape(-1, log_probabilities.shape[-1])
+    return best_temperature(flat, labels.reshape(-1).astype(np.int64))
+
+
 def best_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
     """Choose the likeliest temperature: the smallest negative log-likelihood, less what was thought before."""
     from scipy.optimize import brentq
@@ -40,4 +46,4 @@ def best_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
     while slope(high) < 0:
         high *= 2
     low = WEIGHT / (float((logits.max(axis=1) - truth).sum()) + WEIGHT * USUAL)
-    return 1 / brentq(slope, low, high, xtol=1e-10)
+    return 1 / (low if slope(low) >= 0 else brentq(slope, low, high, xtol=1e-10))

@@ -1,0 +1,162 @@
+"""What a fastai user does with a Learner: predictions, metrics of fastai's, saving, and what is refused with a reason."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Generator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from fastai.metrics import accuracy
+from tiny_lm import write_tiny_lm
+
+import ulmfit
+from ulmfit.errors import UserError
+from ulmfit.evaluation.documents import taught_rows
+from ulmfit.models.threads import one_thread
+from ulmfit.text.corpus import Corpus
+from ulmfit.training.classifier_learner import ClassifierLearner
+from ulmfit.training.presets import CLASSIFIER_PRESETS, FINETUNE_PRESETS
+
+CONFIG = replace(
+    CLASSIFIER_PRESETS["tiny"], bs=16, epochs=1, max_batches=3, linear=None, n_labels=80
+)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def calm() -> Generator[None, None, None]:
+    with one_thread():
+        yield
+
+
+@pytest.fixture(scope="module")
+def lm(demo_corpus: Corpus, tmp_path_factory: pytest.TempPathFactory) -> ulmfit.LanguageModel:
+    return ulmfit.load(write_tiny_lm(tmp_path_factory.mktemp("use") / "lm", demo_corpus).folder)
+
+
+@pytest.fixture(scope="module")
+def learn(demo_corpus: Corpus, lm: ulmfit.LanguageModel) -> ClassifierLearner:
+    learn = ulmfit.text_classifier_learner(demo_corpus, lm, config=CONFIG)
+    with learn.no_bar(), learn.no_logging():
+        learn.fit_phases()
+    return learn
+
+
+def test_get_preds_are_the_probabilities_in_the_order_of_the_documents(
+    learn: ClassifierLearner, demo_corpus: Corpus, tmp_path: Path
+) -> None:
+    with learn.no_bar():
+        found, truth, answers, losses = learn.get_preds(with_decoded=True, with_loss=True)
+        loss, _ = learn.validate()
+    saved = learn.save_model(tmp_path / "classifier")
+    rows = learn.rows.valid
+    logits = saved.encoder_logits([demo_corpus[row] for row in rows.tolist()], "forward")
+    assert torch.allclose(found, torch.from_numpy(logits).softmax(1), atol=1e-5)
+    assert demo_corpus.labels is not None
+    assert truth.tolist() == demo_corpus.labels[rows].tolist()
+    assert answers.tolist() == logits.argmax(1).tolist()
+    assert losses.mean().item() == pytest.approx(loss, abs=1e-5)
+
+
+def test_metrics_of_fastai_see_logits(learn: ClassifierLearner) -> None:
+    own, learn.metrics = learn.metrics, [*learn.metrics, accuracy]
+    with learn.no_bar(), learn.no_logging():
+        _, ours, theirs = learn.validate()
+    learn.metrics = own
+    assert ours == pytest.approx(theirs)
+
+
+def test_a_saved_learner_is_what_the_stage_makes(
+    learn: ClassifierLearner, demo_corpus: Corpus, lm: ulmfit.LanguageModel, tmp_path: Path
+) -> None:
+    saved = learn.save_model(tmp_path / "saved")
+    staged = ulmfit.train_classifier(
+        lm, demo_corpus, tmp_path / "staged", config=CONFIG, progress=lambda _: None
+    )
+    assert (
+        saved.temperature == pytest.approx(staged.temperature, rel=1e-6) and saved.temperature != 1
+    )
+    taught = taught_rows(saved, demo_corpus)
+    assert taught is not None
+    assert np.array_equal(taught.train, learn.rows.train)
+    assert np.array_equal(taught.valid, learn.rows.valid)
+    with pytest.raises(UserError, match="holds an artefact that no training made"):
+        ulmfit.train_classifier(lm, demo_corpus, tmp_path / "saved", config=CONFIG)
+
+
+def test_what_a_learner_does_not_do_says_who_does(learn: ClassifierLearner) -> None:
+    with pytest.raises(UserError, match="save_model"):
+        learn.predict("a fine film")
+    with pytest.raises(UserError, match="save_model"):
+        learn.export("model.pkl")
+    assert learn.to_fp16() is learn
+
+
+def test_a_direction_that_is_not_the_models_is_refused(
+    demo_corpus: Corpus, lm: ulmfit.LanguageModel
+) -> None:
+    config = replace(FINETUNE_PRESETS["tiny"], direction="backward")
+    with pytest.raises(UserError, match=r"--direction is backward and .* reads forward"):
+        ulmfit.language_model_learner(demo_corpus, lm, config=config)
+
+
+def test_a_pair_gives_the_direction_that_is_asked_for(demo_corpus: Corpus) -> None:
+    config = replace(FINETUNE_PRESETS["tiny"], direction="backward")
+    pair = ulmfit.load_pretrained("en")
+    for given in ("en", pair):
+        learn = ulmfit.language_model_learner(demo_corpus, given, config=config)
+        assert learn.parent == pair.backward.parts.fingerprint  # type: ignore[union-attr]
+    forward = ulmfit.language_model_learner(demo_corpus, "en", config=FINETUNE_PRESETS["tiny"])
+    assert forward.config.direction == "forward"
+
+
+def test_numbers_have_no_accuracy(lm: ulmfit.LanguageModel, tmp_path: Path) -> None:
+    frame = pd.DataFrame({"text": [f"{n} fine films" for n in range(40)], "label": range(40)})
+    config = replace(lm.text_config(ulmfit.TextConfig()), label_kind="number")
+    ulmfit.prepare(frame, tmp_path / "corpus", config=config)
+    moved = ulmfit.finetune_lm(
+        lm, tmp_path / "corpus", tmp_path / "lm", progress=lambda _: None,
+        config=replace(FINETUNE_PRESETS["tiny"], bs=2, seq_len=8, min_batches=None, max_batches=1),
+    )  # fmt: skip
+    learn = ulmfit.text_classifier_learner(
+        tmp_path / "corpus", moved, config=replace(CONFIG, n_labels=None)
+    )
+    with learn.no_bar(), learn.no_logging():
+        learn.fit_phases()
+        assert learn.get_preds()[0].shape == (len(learn.rows.valid), 1)
+    assert math.isnan(learn.measured().accuracy) and math.isfinite(learn.measured().valid_loss)
+    assert "accuracy" not in learn.provenance().metrics
+    with pytest.raises(UserError, match="balanced weighs labels that are names"):
+        ulmfit.text_classifier_learner(
+            tmp_path / "corpus",
+            moved,
+            config=replace(CONFIG, n_labels=None, class_weight="balanced"),
+        )
+
+
+def test_tables_and_dicts_are_no_list_of_texts(
+    learn: ClassifierLearner, lm: ulmfit.LanguageModel, tmp_path: Path
+) -> None:
+    saved = learn.save_model(tmp_path / "classifier")
+    for wrong in (pd.DataFrame({"text": ["one", "two"]}), {"a": "one"}):
+        for answer in (saved.predict, saved.predict_proba, lm.score, lm.embed):
+            with pytest.raises(UserError, match="give texts alone"):
+                answer(wrong)
+        with pytest.raises(ValueError, match="texts in a table"):
+            ulmfit.ULMFiTClassifier(preset="tiny").fit(wrong, [0, 1])
+
+
+def test_arrays_in_cells_are_lists(tmp_path: Path) -> None:
+    labels = [np.array(["a", "b"]), np.array(["b"]), np.array([], str), np.array(["a"])]
+    frame = pd.DataFrame({"text": ["one", "two", "three", "four"], "label": labels})
+    config = ulmfit.TextConfig(min_freq=1, label_delim=";")
+    corpus = ulmfit.prepare(frame, tmp_path / "corpus", config=config)
+    assert corpus.label_names == ("a", "b")
+    assert corpus.labels is not None
+    assert corpus.labels.tolist() == [[1, 1], [0, 1], [0, 0], [1, 0]]
+    with pytest.raises(UserError, match="expected a text, found a list"):
+        ulmfit.prepare(pd.DataFrame({"text": labels}), tmp_path / "other", label=None)
