@@ -9,6 +9,7 @@ import lzma
 import tarfile
 import zipfile
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -244,3 +245,14 @@ def test_real_imdb(real_data):
             n_bytes[split] += len(text.encode())
             assert label in {"1", "2", "3", "4", "7", "8", "9", "10"}
     assert n_bytes == {"train": 33_132_823, "test": 32_350_685}
+
+
+def test_a_folder_that_is_called_like_a_data_set_is_told_apart(tmp_path, monkeypatch):
+    """Before anything is downloaded: who stands beside ./trec may have meant that."""
+    monkeypatch.chdir(tmp_path)
+    Path("trec").mkdir()
+    with pytest.raises(UserError, match=r"trec is the name of a data set.* write \./trec"):
+        open_source("trec", data_dir=tmp_path / "data")
+    Path("trec/train_5500.label").write_text("HUM:x who is it ?\n")
+    Path("trec/TREC_10.label").write_text("LOC:x where is it ?\n")
+    assert open_source("trec", data_dir=tmp_path).name == "trec"  # it is the data set's own folder

@@ -118,6 +118,11 @@ def _fetch(name: str, dataset: DataSet, root: Path) -> list[tuple[Piece, Path]]:
             f"the {name!r} corpus is not part of this installation: install the project again"
         )
     home = root if root.name == name else root / name
+    if Path(name).exists() and Path(name).resolve() != home.resolve():
+        raise UserError(
+            f"{name} is the name of a data set, which is not in {root}; for what is called so here write "
+            f"{os.path.join(os.curdir, name)}, or name the folder of the data set with --data-dir"
+        )
     for remote in dataset.files:
         path = _present(remote, (home, root)) or download(remote, home / remote.name)
         if remote.name.endswith(_ARCHIVES):
