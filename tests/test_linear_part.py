@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import stats
 from scipy.optimize import minimize_scalar
 from tiny_lm import write_tiny_lm
 
@@ -27,6 +28,7 @@ from ulmfit.training.classifier_config import ClassifierConfig
 from ulmfit.training.classifier_learner import text_classifier_learner
 from ulmfit.training.linear import LabelledTexts, nbsvm
 from ulmfit.training.linear_part import as_loud, fit_linear_part
+from ulmfit.training.temperature import USUAL, WEIGHT
 
 N_VOCAB, N_OUTPUTS = 7, 3
 CONFIG = ClassifierConfig(
@@ -247,13 +249,16 @@ def test_its_logits_are_added(trained: ulmfit.Classifier, demo_corpus: Corpus) -
     name = "valid_accuracy" if len(logits) == 2 else "valid_accuracy_with_linear"
     assert metrics[name] == pytest.approx((found.argmax(1) == truth).mean())
 
-    def loss(log_temperature: float) -> float:
+    before = stats.gamma(a=WEIGHT + 1, scale=1 / (WEIGHT * USUAL))  # of 1 / temperature
+
+    def surprise(log_temperature: float) -> float:
         scaled = found / np.exp(log_temperature)
         scaled = scaled - np.logaddexp.reduce(scaled, axis=1, keepdims=True)
-        return -scaled[np.arange(len(truth)), truth].mean()
+        density = float(before.logpdf(np.exp(-log_temperature)))
+        return -scaled[np.arange(len(truth)), truth].sum() - density
 
-    best = minimize_scalar(loss, bounds=(np.log(0.05), np.log(20)), method="bounded").x
-    assert loss(np.log(trained.temperature)) == pytest.approx(loss(best), abs=1e-4)
+    best = minimize_scalar(surprise, bounds=(np.log(0.05), np.log(20)), method="bounded").x
+    assert surprise(np.log(trained.temperature)) == pytest.approx(surprise(best), abs=1e-3)
 
 
 def test_it_is_half_as_loud_as_the_encoder(trained: ulmfit.Classifier, demo_corpus: Corpus) -> None:

@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
 from itertools import chain, islice
 from typing import TypeVar
 
@@ -31,14 +32,22 @@ _n_inside = 0  # threads that keep to themselves now,
 _n_usual = 0  # and what torch takes while there are none
 
 
-class _Own(threading.local):
-    """What a thread knows of itself."""
+@dataclass
+class _Own:
+    """What is known of a thread."""
 
-    depth = 0  # how often it is inside
-    n_threads = 1  # torch's, when it came
+    depth: int = 0  # how often it is inside
+    n_threads: int = 1  # torch's, when it came
 
 
-_own = _Own()
+class _Here(threading.local):
+    """Where a thread finds what is its own."""
+
+    def __init__(self) -> None:
+        self.own = _Own()
+
+
+_here = _Here()
 
 
 @contextmanager
@@ -50,30 +59,31 @@ def one_thread() -> Generator[None, None, None]:
     torch has one setting a thread, and one that new threads begin with: each caller restores its own.
     """
     global _n_inside, _n_usual
+    own = _here.own  # kept: a generator that is left alone may end in another thread
     with _lock:
-        if not _own.depth:
-            _own.n_threads = torch.get_num_threads()
+        if not own.depth:
+            own.n_threads = torch.get_num_threads()
             if not _n_inside:
-                _n_usual = _own.n_threads
-            elif _own.n_threads == 1:  # a new one, which began with what the others had set
-                _own.n_threads = _n_usual
+                _n_usual = own.n_threads
+            elif own.n_threads == 1:  # a new one, which began with what the others had set
+                own.n_threads = _n_usual
             torch.set_num_threads(1)
             _n_inside += 1
-        _own.depth += 1
+        own.depth += 1
     try:
         yield
     finally:
         with _lock:
-            _own.depth -= 1
-            if not _own.depth:
+            own.depth -= 1
+            if not own.depth:
                 _n_inside -= 1
-                torch.set_num_threads(_own.n_threads)
+                torch.set_num_threads(own.n_threads)
 
 
 def _stay_alone() -> None:
     """Keep a worker to itself for good."""
     torch.set_num_threads(1)
-    _own.depth = 1
+    _here.own.depth = 1
 
 
 def threads_for(arch: ArchConfig, *, bs: int) -> AbstractContextManager[None]:

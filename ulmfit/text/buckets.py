@@ -159,11 +159,13 @@ class DocumentBatches:
         one_pass = partial(
             training_batches, self.lengths, self.bs, max_tokens=self.max_tokens, seed=self.seed
         )
-        batches = one_pass(epoch=epoch)
-        n_whole = len(batches)
+        first = one_pass(epoch=epoch)
+        n_whole = len(first)
+        most = self.size.most(n_whole)
+        batches = longest_ahead(first[:most], self.lengths)  # cut before: each has the same chance
         for again in range(1, self.size.passes(n_whole)):
             batches += one_pass(epoch=epoch, again=again)
-        return longest_ahead(batches[: self.size.most(n_whole)], self.lengths)
+        return batches[:most]
 
     def n_batches(self, epoch: int) -> int:
         """Count the batches of this epoch."""
