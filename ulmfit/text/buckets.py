@@ -21,6 +21,7 @@ from ulmfit.text.windows import FlatArray, without_subclass
 # Documents are sorted by length within pools of this many batches, as in fastai: little padding
 # and still a fair amount of chance.
 POOL_BATCHES = 50
+_PART = 1 << 20  # in place of a pass, for the chance by which a part is drawn
 
 
 def training_batches(
@@ -32,7 +33,7 @@ def training_batches(
     epoch: int = 0,
     again: int = 0,
 ) -> list[np.ndarray]:
-    """Group shuffled documents of like length, in batches of any order.
+    """Group shuffled documents of like length; the batch with the longest document comes first.
 
     A batch has at most `bs` documents and `max_tokens` tokens, padding included. Batch norm needs
     two rows, so two documents stay together however long they are, and a single one left over joins
@@ -45,15 +46,24 @@ def training_batches(
         if len(cut) > 1 and len(cut[-1]) == 1 < bs:
             cut[-2:] = [np.concatenate(cut[-2:])]
         batches += cut
-    return [batches[i] for i in generator.permutation(len(batches))]
-
-
-def longest_ahead(batches: list[np.ndarray], lengths: np.ndarray) -> list[np.ndarray]:
-    """Bring the batch with the longest document to the front: if memory does not suffice, it shows at once."""
     if not batches:
         return []
-    first = int(np.argmax([lengths[batch[0]] for batch in batches]))
-    return [batches[first], *batches[:first], *batches[first + 1 :]]
+    first = batches.pop(_longest(batches, lengths))
+    return [first, *(batches[i] for i in generator.permutation(len(batches)))]
+
+
+def random_part(
+    batches: list[np.ndarray], lengths: np.ndarray, n: int, *, seed: int, epoch: int
+) -> list[np.ndarray]:
+    """Draw `n` of an epoch's batches, each with the same chance; the one with the longest document comes first."""
+    drawn = np.random.default_rng([seed, epoch, _PART]).permutation(len(batches))[:n]
+    some = [batches[i] for i in drawn]
+    return [some.pop(_longest(some, lengths)), *some]
+
+
+def _longest(batches: list[np.ndarray], lengths: np.ndarray) -> int:
+    """Find the batch with the longest document: if memory does not suffice for it, that shows at once."""
+    return int(np.argmax([lengths[batch[0]] for batch in batches]))
 
 
 def evaluation_batches(
@@ -159,10 +169,11 @@ class DocumentBatches:
         one_pass = partial(
             training_batches, self.lengths, self.bs, max_tokens=self.max_tokens, seed=self.seed
         )
-        first = one_pass(epoch=epoch)
-        n_whole = len(first)
+        batches = one_pass(epoch=epoch)
+        n_whole = len(batches)
         most = self.size.most(n_whole)
-        batches = longest_ahead(first[:most], self.lengths)  # cut before: each has the same chance
+        if most is not None and most < n_whole:
+            return random_part(batches, self.lengths, most, seed=self.seed, epoch=epoch)
         for again in range(1, self.size.passes(n_whole)):
             batches += one_pass(epoch=epoch, again=again)
         return batches[:most]
