@@ -69,9 +69,8 @@ class LanguageModelParts:
         """Build the module with these weights, in evaluation mode, not to be trained."""
         model = LanguageModel(self.arch, len(self.vocab), precision=precision)
         model.load_state_dict(self.weights)
-        return model.requires_grad_(
-            False
-        ).eval()  # so that weights are prepared once, not at each use
+        # Weights that cannot change are prepared for the fast paths once, not at each use.
+        return model.requires_grad_(False).eval()
 
     def tokenizer(self) -> Tokenizer:
         """Build the tokenizer, and refuse one that has changed since."""
