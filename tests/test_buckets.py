@@ -58,9 +58,7 @@ def test_a_random_part_is_as_likely_to_hold_a_long_document_as_any() -> None:
     longest = np.argsort(-lengths)[:8]
     share = 10 / 50
     assert read.mean() / n_epochs == pytest.approx(share, rel=0.01)
-    deviation = np.sqrt(
-        share * (1 - share) / n_epochs
-    )  # of one document; batches of like length go together
+    deviation = np.sqrt(share * (1 - share) / n_epochs)  # of one document: they come together
     assert read[longest].mean() / n_epochs == pytest.approx(share, abs=4 * deviation)
 
 

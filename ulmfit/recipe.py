@@ -27,6 +27,7 @@ from ulmfit.stages.finetune_lm import finetune_lm
 from ulmfit.stages.pretrain_lm import pretrain_lm
 from ulmfit.stages.train_classifier import train_classifier
 from ulmfit.text.corpus import Corpus
+from ulmfit.text.manifest import CorpusManifest
 from ulmfit.text.prepare import key_of, prepare
 from ulmfit.text.sources import open_source
 from ulmfit.training.classifier_config import ClassifierConfig
@@ -94,7 +95,7 @@ def fit(
     }  # fmt: skip
     opened = _require_labels(documents, places)
     if not restart:
-        run.require_corpus(key_of(opened, recipe.text))
+        run.require_corpus(opened)
     corpus = prepare(documents, run.out / CORPUS, **places)
     run.say(corpus.manifest.notices)
     recipe.require_labelled(corpus)
@@ -171,17 +172,16 @@ class _Run:
                 f"{self.out} is an artefact, and a run is a folder of several: choose another --out"
             )
 
-    def require_corpus(self, key: str) -> None:
+    def require_corpus(self, texts: Source) -> None:
         """Refuse other texts than those that a stage here has learnt from: they would take the place of these."""
         stages = (PRETRAINED, FINETUNED, CLASSIFIER)
         begun = [n for n in stages if any(self.out.glob(f"{n}*"))]  # n, or n.training
-        try:
-            there = Corpus.load(self.out / CORPUS)
-        except UserError:
-            return  # none, or a damaged one, which is made again
-        if begun and there.fingerprint != key:
+        folder = self.out / CORPUS
+        if not begun or not (folder / MANIFEST).is_file():
+            return
+        if CorpusManifest.load(folder).key != key_of(texts, self.recipe.text):
             raise UserError(
-                f"{there.folder} is another corpus than these texts, and {begun[0]} has learnt from it: choose another "
+                f"{folder} is another corpus than these texts, and {begun[0]} has learnt from it: choose another "
                 "--out, or --restart to train all of it anew with these"
             )
 

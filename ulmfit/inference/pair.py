@@ -86,7 +86,9 @@ def open_lm(lm: Source | str | Path) -> Source:
     return LanguageModel(parts)
 
 
-def open_one(lm: str | Path) -> LanguageModel:
-    """Open a language model; of a pair the forward one."""
+def open_one(lm: Source | str | Path, direction: str = "forward") -> LanguageModel:
+    """Open a language model; of a pair the backward one if that is asked for, else the forward one."""
     found = open_lm(lm)
-    return found.forward if isinstance(found, LanguageModelPair) else found
+    if isinstance(found, LanguageModelPair):
+        return found.backward if direction == "backward" else found.forward
+    return found

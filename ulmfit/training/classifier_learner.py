@@ -19,6 +19,7 @@ from ulmfit.errors import UserError
 from ulmfit.inference.answers import log_probabilities
 from ulmfit.inference.classifier import Classifier as TrainedClassifier
 from ulmfit.inference.language_model import LanguageModel
+from ulmfit.inference.pair import open_one
 from ulmfit.models.artefact import LanguageModelParts, require_same_vocab
 from ulmfit.models.classifier import Classifier
 from ulmfit.models.classifier_artefact import save_classifier
@@ -34,7 +35,6 @@ from ulmfit.training.config import least_clean
 from ulmfit.training.distributed import world
 from ulmfit.training.learner import StageLearner
 from ulmfit.training.lesson import Lesson, asked
-from ulmfit.training.lm_learner import one_direction
 from ulmfit.training.losses import DocumentLoss, SumMetric
 from ulmfit.training.metrics import DOCUMENT_METRICS, DocumentSums, Measured
 from ulmfit.training.temperature import answers_temperature
@@ -148,7 +148,7 @@ def text_classifier_learner(
     """Make a Learner of a classifier on the labels of a corpus, from a language model with its vocabulary."""
     corpus = corpus if isinstance(corpus, Corpus) else Corpus.load(corpus)
     config = config or ClassifierConfig()
-    lm = one_direction(lm, config.direction)
+    lm = open_one(lm, config.direction)
     if config.direction not in ("auto", lm.direction):
         raise UserError(f"--direction is {config.direction} and {lm.folder} reads {lm.direction}")
     protocol = least_clean(config.protocol, corpus.protocol, lm.manifest.provenance.protocol)

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from ulmfit.errors import UserError
 from ulmfit.inference.language_model import LanguageModel
-from ulmfit.inference.pair import LanguageModelPair, Source, open_lm
+from ulmfit.inference.pair import open_one
 from ulmfit.models.arch import ArchConfig
 from ulmfit.models.artefact import LanguageModelParts, TextPipeline, save_language_model
 from ulmfit.models.language_model import LanguageModel as LanguageModelModule
@@ -100,7 +100,7 @@ def language_model_learner(
     corpus = corpus if isinstance(corpus, Corpus) else Corpus.load(corpus)
     parts = None
     if lm is not None:
-        parts = one_direction(lm, config.direction if config else "auto").parts
+        parts = open_one(lm, config.direction if config else "auto").parts
     if config is None:
         config = PretrainConfig() if parts is None else FinetuneConfig()
     direction = config.direction
@@ -114,14 +114,6 @@ def language_model_learner(
     learn = lm_learner(corpus, begin, config=replace(config, direction=direction))
     learn.parent = parts.fingerprint if parts else corpus.fingerprint
     return learn
-
-
-def one_direction(lm: Source | str | Path, direction: str) -> LanguageModel:
-    """Open what a Learner begins from: of a pair the asked direction, forward if none is."""
-    lm = open_lm(lm)
-    if isinstance(lm, LanguageModelPair):
-        return lm.backward if direction == "backward" else lm.forward
-    return lm
 
 
 def start(corpus: Corpus, lm: LanguageModelParts | None, *, config: LMConfig) -> Start:
