@@ -29,6 +29,7 @@ class FakeCorpus:
     split: np.ndarray
 
     vocab = VOCAB
+    label_names = ("short", "long")
 
     def rows(self, split):
         return np.flatnonzero(self.split == split)
@@ -251,6 +252,8 @@ def test_tables_show_the_words_and_not_the_padding(capsys):
     table = classifier_dataloaders(corpus, bs=9, device="cpu").valid.table(max_n=3)
     lengths = np.sort(np.diff(corpus.offsets)[corpus.rows("valid")])[::-1]
     assert [len(text.split()) for text in table["text"]] == lengths[:3].tolist()
+    names = ["long" if n > 30 else "short" for n in lengths[:3]]
+    assert table["label"].tolist() == names
     lm = lm_dataloaders(corpus, bs=4, seq_len=7, device="cpu")
     text, following = lm.train.table().iloc[0]
     assert text.split()[1:] == following.split()[:-1]

@@ -204,7 +204,7 @@ def test_a_stream_is_read_window_by_window(
     np.testing.assert_allclose([a.probabilities for a in found], expected, atol=CLOSE)
     assert [a.label for a in found] == clf.predict(texts, precision="fp32").tolist()
     assert [a.confidence for a in found] == pytest.approx(expected.max(1), abs=CLOSE)
-    long = list(texts_module.windows(["a" * 400] * 4))
+    long = list(texts_module.cut(["a" * 400] * 4, len))
     assert [len(window) for window in long] == [2, 2]
 
 

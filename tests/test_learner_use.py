@@ -160,3 +160,80 @@ def test_arrays_in_cells_are_lists(tmp_path: Path) -> None:
     assert corpus.labels.tolist() == [[1, 1], [0, 1], [0, 0], [1, 0]]
     with pytest.raises(UserError, match="expected a text, found a list"):
         ulmfit.prepare(pd.DataFrame({"text": labels}), tmp_path / "other", label=None)
+
+
+@pytest.fixture
+def shown(monkeypatch: pytest.MonkeyPatch) -> list[pd.DataFrame]:
+    tables: list[pd.DataFrame] = []
+    monkeypatch.setattr("ulmfit.text.display.show_table", tables.append)
+    return tables
+
+
+def test_a_classifier_shows_its_answers_beside_the_labels(
+    learn: ClassifierLearner, shown: list[pd.DataFrame]
+) -> None:
+    with learn.no_bar():
+        learn.show_results(max_n=4, shuffle=False)
+        _, truth, answers = learn.get_preds(with_decoded=True)
+    first = learn.dls.valid.get_idxs()[:4]
+    names = learn.dls.vocab[1]
+    assert shown[0]["label"].tolist() == [names[code] for code in truth[first].tolist()]
+    assert shown[0]["answer"].tolist() == [names[code] for code in answers[first].tolist()]
+    assert all(text.startswith("xxbos") for text in shown[0]["text"])
+
+
+def test_a_language_model_shows_what_it_would_say(
+    demo_corpus: Corpus, lm: ulmfit.LanguageModel, shown: list[pd.DataFrame]
+) -> None:
+    learn = ulmfit.language_model_learner(demo_corpus, lm, config=FINETUNE_PRESETS["tiny"])
+    learn.show_results(max_n=3, shuffle=False)
+    assert shown[0].shape == (3, 3)
+    read, said = shown[0]["text"][0].split(), shown[0]["said"][0].split()
+    ids = demo_corpus.vocab.encode(read)
+    logits = learn.model(torch.from_numpy(ids)[None]).logits()[0]
+    assert said == [learn.dls.vocab[i] for i in logits.argmax(1).tolist()]
+
+
+def test_numbers_and_several_labels_are_shown_as_such(
+    demo_frame: pd.DataFrame, lm: ulmfit.LanguageModel, tmp_path: Path, shown: list[pd.DataFrame]
+) -> None:
+    rows = demo_frame.head(60).assign(stars=2.5, tags="a;b")
+    config = replace(lm.parts.text.config, label_kind="number", sp_model=None)
+    for name, column, expected in (("number", "stars", "2.5"), ("category", "tags", "a, b")):
+        corpus = ulmfit.prepare(
+            rows,
+            tmp_path / column,
+            label=column,
+            config=replace(
+                config, label_kind=name, label_delim=";" if name == "category" else None
+            ),
+        )
+        own = write_tiny_lm(tmp_path / f"lm-{column}", corpus).folder
+        learn = ulmfit.text_classifier_learner(corpus, own, config=replace(CONFIG, n_labels=None))
+        with learn.no_bar():
+            learn.show_results(max_n=2)
+        assert shown[-1]["label"].tolist() == [expected] * 2
+        assert len(shown[-1]["answer"]) == 2
+
+
+def test_fastai_interprets_a_classifier(learn: ClassifierLearner) -> None:
+    from fastai.interpret import ClassificationInterpretation
+    from sklearn.metrics import confusion_matrix
+
+    with learn.no_bar():
+        found = ClassificationInterpretation.from_learner(learn)
+        _, truth, answers = learn.get_preds(with_decoded=True)
+        matrix = found.confusion_matrix()
+        assert found.vocab == learn.corpus.label_names
+        assert np.array_equal(matrix, confusion_matrix(truth, answers, labels=range(len(matrix))))
+
+
+def test_a_summary_counts_all_weights_and_says_what_learns(learn: ClassifierLearner) -> None:
+    learn.freeze()
+    lines = str(learn.summary()).splitlines()
+    n_groups = len(learn.model.layer_groups())
+    assert [line.split()[-1] for line in lines[1:-1]] == [*["frozen"] * (n_groups - 1), "learns"]
+    n_weights = sum(int(line.split()[4].replace(",", "")) for line in lines[1:-1])
+    assert f"{n_weights:,} weights in all" == lines[-1]
+    assert n_weights == sum(weight.numel() for weight in learn.model.parameters())
+    learn.unfreeze()

@@ -23,6 +23,7 @@ from tiny_classifier import write_tiny_classifier
 from tiny_lm import write_tiny_lm
 
 from ulmfit import cli
+from ulmfit.errors import UserError
 from ulmfit.inference.classifier import Classifier
 from ulmfit.models.label_set import LabelSet
 from ulmfit.models.threads import one_thread
@@ -174,7 +175,7 @@ def test_missing_texts_are_answered(model: Classifier, tmp_path: Path, capsys: C
 
 
 def test_several_text_columns_are_what_the_corpus_made_of_them(
-    demo_frame: pd.DataFrame, tmp_path: Path
+    demo_frame: pd.DataFrame, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     import ulmfit
 
@@ -191,6 +192,15 @@ def test_several_text_columns_are_what_the_corpus_made_of_them(
     found = [[float(row[name]) for name in NAMES] for row in answers(tmp_path / "o.csv")]
     ids = [np.asarray(corpus[row]) for row in range(len(corpus))]
     np.testing.assert_allclose(found, model.probabilities(ids, precision="fp32"), atol=2e-5)
+
+    pairs = rows.itertuples(index=False)
+    np.testing.assert_allclose(found, model.predict_proba(pairs, precision="fp32"), atol=2e-5)
+    assert model.predict_frame([("a", "b")])["text"].tolist() == [("a", "b")]
+    assert "xxfld ▁2" in " ".join(model.tokens(("A title", "A text")))
+    with pytest.raises(UserError, match="text 1 is not a tuple of 2 texts"):
+        model.predict([("a", "b"), "a"])
+    assert cli.main([*argv[:3], "--text", "text"]) == 2
+    assert "has learnt from documents of 2 texts, and these have 1" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ import torch
 
 from ulmfit.errors import UserError
 from ulmfit.inference.answers import Prediction, confidence, decide, predictions, probabilities
-from ulmfit.inference.texts import TextEncoder, checked, windows
+from ulmfit.inference.texts import Fields, TextEncoder, cut, fields_of
 from ulmfit.markup import facts
 from ulmfit.models.classifier_artefact import ClassifierParts, load_classifier
 from ulmfit.models.precision import Precision, whole_range
@@ -98,17 +98,27 @@ class Classifier:
         return self.parts.manifest
 
     @property
+    def n_fields(self) -> int:
+        """How many texts make a document."""
+        return self.parts.text.n_fields or 1
+
+    @property
     def tokenizer(self) -> Tokenizer:
         """The tokenizer that the classifier was trained with."""
         return self._encoder.tokenizer
 
-    def predict(self, texts: Iterable[str], *, precision: Precision = "auto") -> np.ndarray:
-        """Give each text's label: a name, a tuple of the names that hold, or a value."""
+    def predict(
+        self, texts: Iterable[str | Fields], *, precision: Precision = "auto"
+    ) -> np.ndarray:
+        """Give each text's label: a name, a tuple of the names that hold, or a value.
+
+        Where it has learnt from several text columns, `texts` are tuples of as many.
+        """
         return decide(self.predict_proba(texts, precision=precision), self.parts.labels)
 
     def predict_proba(
         self,
-        texts: Iterable[str],
+        texts: Iterable[str | Fields],
         *,
         precision: Precision = "auto",
         direction: str | None = None,
@@ -118,23 +128,25 @@ class Classifier:
         With a `direction`, its own answers; without one, the average of all.
         """
         found = [
-            self.probabilities(self.encode(window), precision=precision, direction=direction)
-            for window in windows(texts)
+            self.probabilities(self.encode(*window), precision=precision, direction=direction)
+            for window in self._windows(texts)
         ]
         return np.concatenate([np.empty((0, len(self.labels))), *found])
 
-    def predict_frame(self, texts: Iterable[str], *, precision: Precision = "auto") -> pd.DataFrame:
+    def predict_frame(
+        self, texts: Iterable[str | Fields], *, precision: Precision = "auto"
+    ) -> pd.DataFrame:
         """Give a table of text, label, confidence, and one column per label."""
         import pandas as pd
 
-        texts = list(checked(texts))
-        found = self.predict_proba(texts, precision=precision)
+        read = list(fields_of(texts, self.n_fields))
+        column = read if self.n_fields > 1 else [text for (text,) in read]
+        found = self.predict_proba(column, precision=precision)
         labels = self.parts.labels
         table = pd.DataFrame(
             {
-                "text": pd.Series(
-                    texts, dtype=object
-                ),  # pandas' own strings refuse half surrogates
+                # Objects, since pandas' own strings refuse half surrogates.
+                "text": pd.Series(column, dtype=object),
                 "label": decide(found, labels).tolist(),
                 "confidence": confidence(found, labels),
             }
@@ -143,16 +155,16 @@ class Classifier:
         return pd.concat([table, pd.DataFrame(found, columns=list(labels.names))], axis=1)
 
     def predict_iter(
-        self, texts: Iterable[str], *, precision: Precision = "auto"
+        self, texts: Iterable[str | Fields], *, precision: Precision = "auto"
     ) -> Iterator[Prediction]:
         """Yield an answer for each text, in order, while the next texts are still to come."""
-        for window in windows(texts):
-            found = self.probabilities(self.encode(window), precision=precision)
+        for window in self._windows(texts):
+            found = self.probabilities(self.encode(*window), precision=precision)
             yield from predictions(found, self.parts.labels)
 
     def explain(
         self,
-        text: str,
+        text: str | Fields,
         *,
         label: str | None = None,
         method: Method = "occlusion",
@@ -168,11 +180,24 @@ class Classifier:
 
     def encode(self, texts: Sequence[str], *more: Sequence[str]) -> list[np.ndarray]:
         """Turn texts into ids; `more` are further columns, where a document has several."""
+        given, learnt = 1 + len(more), self.parts.text.n_fields
+        if learnt not in (None, given):
+            raise UserError(
+                f"{self.parts.folder} has learnt from documents of {learnt} texts, and these have {given}: "
+                "name as many text columns, in the order in which it met them"
+            )
         return self._encoder.encode(texts, *more)
 
-    def tokens(self, text: str) -> list[str]:
+    def tokens(self, text: str | Fields) -> list[str]:
         """Turn a text into tokens, those included that the vocabulary lacks."""
-        return self._encoder.tokens(text)
+        (fields,) = fields_of([text], self.n_fields)
+        return self._encoder.tokens(*fields)
+
+    def _windows(self, texts: Iterable[str | Fields]) -> Iterator[list[tuple[str, ...]]]:
+        """Cut the documents into windows, and these into columns."""
+        found = fields_of(texts, self.n_fields)
+        for window in cut(found, lambda fields: sum(map(len, fields))):
+            yield list(zip(*window))
 
     def probabilities(
         self,

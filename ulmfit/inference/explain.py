@@ -18,7 +18,7 @@ from ulmfit.inference.integrated_gradients import Integral, token_parts
 from ulmfit.inference.label_score import score_slopes
 from ulmfit.inference.occlusion import MAX_TOKENS, occlusion_note, occlusion_readings
 from ulmfit.inference.pooling_path import TokenParts, pooling_parts
-from ulmfit.inference.texts import checked
+from ulmfit.inference.texts import Fields
 from ulmfit.inference.token_words import Words, words_of
 from ulmfit.models.precision import Precision
 
@@ -30,7 +30,7 @@ Method = Literal["occlusion", "pooling", "integrated_gradients"]
 
 def explain(
     classifier: Classifier,
-    text: str,
+    text: str | Fields,
     *,
     label: str | None = None,
     method: Method = "occlusion",
@@ -50,7 +50,7 @@ def explain(
     require(method in get_args(Method), "method", method, ", ".join(get_args(Method)))
     most = MAX_TOKENS if max_tokens is None else max_tokens
     require(most >= 1, "max_tokens", most, "1 or more")
-    tokens = classifier.tokens(next(checked([text])))
+    tokens = classifier.tokens(text)
     ids, words = classifier.vocab.encode(tokens), words_of(tokens, classifier.tokenizer)
     found = classifier.probabilities([ids], precision=precision)
     column = _column(classifier, label, found[0])

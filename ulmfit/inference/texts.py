@@ -17,10 +17,16 @@ WINDOW_CHARACTERS = 1 << 23
 REMEMBERED = 50_000  # words; a service that runs for a year meets any number of them
 
 Item = TypeVar("Item")
+Fields = tuple[str, ...]  # the texts that make a document
 
 
 def checked(texts: Iterable[str]) -> Iterator[str]:
     """Pass texts on, and refuse what only looks like some."""
+    return (text for (text,) in fields_of(texts))
+
+
+def fields_of(texts: Iterable[str | Fields], n_fields: int = 1) -> Iterator[Fields]:
+    """Yield the texts of each document, and refuse what only looks like some."""
     if isinstance(texts, str):
         raise UserError("give a list of texts, also for a single one: [text]")
     if getattr(texts, "ndim", 1) != 1 or isinstance(texts, Mapping):
@@ -28,18 +34,21 @@ def checked(texts: Iterable[str]) -> Iterator[str]:
             "give texts alone: one column of a table, such as frame['text'], or the values of a dict"
         )
     for row, text in enumerate(texts):
-        if not isinstance(text, str):
-            raise UserError(f"text {row} is a {type(text).__name__}, not a string")
-        yield text
-
-
-def windows(texts: Iterable[str]) -> Iterator[list[str]]:
-    """Cut a stream of texts into lists that are large enough to sort by length and small enough to hold."""
-    return cut(checked(texts), len)
+        given = text if n_fields > 1 else (text,)
+        if not isinstance(given, (tuple, list)) or len(given) != n_fields:
+            raise UserError(
+                f"text {row} is not a tuple of {n_fields} texts, which the classifier has learnt from: "
+                "give one for each document, as frame[[...]].itertuples(index=False) does"
+            )
+        fields = tuple(field for field in given if isinstance(field, str))
+        if len(fields) < n_fields:
+            wrong = next(type(field).__name__ for field in given if not isinstance(field, str))
+            raise UserError(f"text {row} is a {wrong}, not a string")
+        yield fields
 
 
 def cut(items: Iterable[Item], n_characters: Callable[[Item], int]) -> Iterator[list[Item]]:
-    """Do the same with anything that holds text."""
+    """Cut a stream into lists that are large enough to sort by length and small enough to hold."""
     window: list[Item] = []
     size = 0
     for item in items:
@@ -74,11 +83,12 @@ class TextEncoder:
             ids = self._ids[coded.codes]
         return np.split(ids, np.cumsum(coded.lengths)[:-1])
 
-    def tokens(self, text: str) -> list[str]:
-        """Return the tokens of a text, those included that the vocabulary lacks."""
+    def tokens(self, *fields: str) -> list[str]:
+        """Return the tokens of a document, those included that the vocabulary lacks."""
         with self._lock:
             self._forget_many()
-            return next(self.tokenizer.tokenize([text]))
+            codes = self.tokenizer.code([[text] for text in fields]).codes
+            return [self.tokenizer.coder.tokens[code] for code in codes.tolist()]
 
     def _forget_many(self) -> None:
         """Bound the memory: what is common is soon met again."""

@@ -45,13 +45,16 @@ class TextPipeline:
     fingerprint: str
     """Of the tokenizer."""
     subword_model: Path | None = None
+    n_fields: int | None = None
+    """How many texts make a document; None where nobody noted it."""
 
     @classmethod
     def of(cls, corpus: Corpus) -> TextPipeline:
         """Take over the pipeline that made a corpus."""
         model = corpus.folder / SUBWORD_MODEL
         found = corpus.manifest.tokenizer_fingerprint
-        return cls(corpus.config, found, model if model.exists() else None)
+        n_fields = corpus.manifest.n_fields
+        return cls(corpus.config, found, model if model.exists() else None, n_fields)
 
     @classmethod
     def build(cls, config: TextConfig) -> TextPipeline:
@@ -80,7 +83,12 @@ def save_text(folder: Path, vocab: Vocab, text: TextPipeline) -> None:
     """Write the vocabulary and how text becomes its tokens."""
     vocab.save(folder / VOCAB)
     (folder / PIPELINE).parent.mkdir()
-    write_json(folder / PIPELINE, {"config": to_json(text.config), "fingerprint": text.fingerprint})
+    content = {
+        "config": to_json(text.config),
+        "fingerprint": text.fingerprint,
+        "n_fields": text.n_fields,
+    }
+    write_json(folder / PIPELINE, content)
     if text.subword_model:
         shutil.copyfile(text.subword_model, folder / SUBWORD_MODEL)
 
@@ -102,7 +110,7 @@ def load_text(folder: Path, manifest: ModelManifest) -> TextPipeline:
     content = read_json(path)
     try:
         config = from_json(TextConfig, content["config"])
-        found = content["fingerprint"]
+        found, n_fields = content["fingerprint"], content.get("n_fields")
     except (KeyError, TypeError) as error:
         raise UserError(f"{path} does not describe a text pipeline ({error}): {AGAIN}") from error
     model = folder / SUBWORD_MODEL
@@ -111,7 +119,7 @@ def load_text(folder: Path, manifest: ModelManifest) -> TextPipeline:
         raise UserError(f"{model} is missing: {AGAIN}")
     if found != manifest.fingerprints.tokenizer or (expected and hash_file(model) != expected):
         raise UserError(f"{path.parent} is not the tokenizer of these weights: {AGAIN}")
-    return TextPipeline(config, found, model if expected else None)
+    return TextPipeline(config, found, model if expected else None, n_fields)
 
 
 def save_tensors(path: Path, weights: Mapping[str, Tensor], *, storage: str = "fp32") -> None:

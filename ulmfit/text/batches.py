@@ -14,23 +14,24 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 import torch
 from fastai.data.core import DataLoaders
 from fastai.torch_core import default_device
 
 from ulmfit.errors import UserError
+from ulmfit.text import display
 from ulmfit.text.buckets import DocumentBatches
-from ulmfit.text.display import ROWS, classifier_batch_html, lm_batch_html
 from ulmfit.text.epochs import WHOLE, EpochSize
 from ulmfit.text.holdout import Rows
 from ulmfit.text.lm_stream import LMStream, Position
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from ulmfit.text.corpus import Corpus
+    from ulmfit.text.vocab import Vocab
 
 Batch = tuple[torch.Tensor, ...]
-SHOWN_TOKENS = 150  # of a document in `show_batch`, as in fastai
 
 
 class _Loader:
@@ -44,7 +45,7 @@ class _Loader:
     drop_last = False
 
     def __init__(self, corpus: Corpus, dataset: LMStream | DocumentBatches) -> None:
-        self.corpus, self.dataset, self.vocab = corpus, dataset, corpus.vocab
+        self.corpus, self.dataset = corpus, dataset
         self.bs = dataset.bs
         self.device = torch.device("cpu")
         self._position, self._is_resumed = Position(), False
@@ -111,30 +112,33 @@ class _Loader:
         other.epoch = self.epoch
         return other
 
-    def table(self, b: Batch | None = None, *, max_n: int = 9) -> pd.DataFrame:
-        """Decode the first rows of a batch."""
+    def table(
+        self, b: Batch | None = None, *, max_n: int = 9, answers: torch.Tensor | None = None
+    ) -> pd.DataFrame:
+        """Decode the first rows of a batch, and a model's answers for them."""
         raise NotImplementedError
 
-    def show_batch(self, b: Batch | None = None, max_n: int = 9) -> None:
+    def show_batch(self, b: Batch | None = None, max_n: int = 9, **_: Any) -> None:
         """Display the first rows of a batch as a table of tokens."""
-        try:
-            from IPython.display import display
-        except ImportError:
-            display = print
-        with pd.option_context("display.max_colwidth", None):
-            display(self.table(b, max_n=max_n))
+        display.show_table(self.table(b, max_n=max_n))
 
-    def _first_rows(self) -> list[list[Any]]:
-        return [part[:ROWS].tolist() for part in self.one_batch()]
+    def show_results(self, b: Batch, out: torch.Tensor, max_n: int = 9, **_: Any) -> None:
+        """Display the same beside a model's answers."""
+        display.show_table(self.table(b, max_n=max_n, answers=out))
 
-    def _words(self, ids: torch.Tensor) -> str:
-        return " ".join(self.vocab[i] for i in ids[:SHOWN_TOKENS].tolist())
+    def _first_rows(self, max_n: int = display.ROWS, b: Batch | None = None) -> list[list[Any]]:
+        return [part[:max_n].tolist() for part in b or self.one_batch()]
 
 
 class LMLoader(_Loader):
     """Batches (ids, the ids one token later), both (bs, columns), for a language model."""
 
     dataset: LMStream
+
+    @property
+    def vocab(self) -> Vocab:
+        """The tokens, as fastai has them for a language model."""
+        return self.corpus.vocab
 
     @property
     def n(self) -> int:
@@ -146,16 +150,18 @@ class LMLoader(_Loader):
             # Copies: contiguous, and free of the block of batches that `window` is a view of.
             yield window[:, :-1].copy(), window[:, 1:].copy()
 
-    def table(self, b: Batch | None = None, *, max_n: int = 9) -> pd.DataFrame:
-        """Decode the first rows of a batch: what is read, and what has to be said next."""
-        read, following = (part[:max_n] for part in b or self.one_batch())
-        return pd.DataFrame({"text": map(self._words, read), "next": map(self._words, following)})
+    def table(
+        self, b: Batch | None = None, *, max_n: int = 9, answers: torch.Tensor | None = None
+    ) -> pd.DataFrame:
+        """Decode the first rows of a batch: what is read, what has to be said next, and what a model says."""
+        said = None if answers is None else answers[:max_n].tolist()
+        return display.lm_table(self.vocab, self._first_rows(max_n, b), said)
 
     def _repr_html_(self) -> str:
         stream = self.dataset
         way = "each document backward" if stream.backward else "forward"
         title = f"language model, {way}: {len(self):,} batches of {self.bs} rows and {stream.seq_len} tokens; the first"
-        return lm_batch_html(title, self.vocab, self._first_rows())
+        return display.lm_batch_html(title, self.vocab, self._first_rows())
 
 
 class ClassifierLoader(_Loader):
@@ -163,6 +169,11 @@ class ClassifierLoader(_Loader):
 
     n_inp = 2
     dataset: DocumentBatches
+
+    @property
+    def vocab(self) -> tuple[Vocab, tuple[str, ...]]:
+        """The tokens and the labels, as fastai has them for a classifier."""
+        return self.corpus.vocab, self.corpus.label_names
 
     def __init__(self, corpus: Corpus, dataset: DocumentBatches) -> None:
         super().__init__(corpus, dataset)
@@ -181,16 +192,16 @@ class ClassifierLoader(_Loader):
             labels = () if self._labels is None else (self._labels[batch.places],)
             yield batch.ids, batch.lengths, *labels
 
-    def table(self, b: Batch | None = None, *, max_n: int = 9) -> pd.DataFrame:
-        """Decode the first rows of a batch: documents without their padding, and labels."""
-        ids, lengths, *labels = (part[:max_n] for part in b or self.one_batch())
-        documents = zip(ids, lengths, strict=True)
-        table = pd.DataFrame({"text": [self._words(d[:length]) for d, length in documents]})
-        return table.assign(label=labels[0].tolist()) if labels else table
+    def table(
+        self, b: Batch | None = None, *, max_n: int = 9, answers: torch.Tensor | None = None
+    ) -> pd.DataFrame:
+        """Decode the first rows of a batch: documents without their padding, labels, and a model's answers."""
+        found = None if answers is None else answers[:max_n].tolist()
+        return display.classifier_table(self.corpus, self._first_rows(max_n, b), found)
 
     def _repr_html_(self) -> str:
         title = f"classifier: {len(self):,} batches of up to {self.bs} documents; the first"
-        return classifier_batch_html(title, self.corpus, self._first_rows())
+        return display.classifier_batch_html(title, self.corpus, self._first_rows())
 
 
 def lm_dataloaders(

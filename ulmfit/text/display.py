@@ -10,12 +10,15 @@ from ulmfit.markup import Html, dimmed, escaped, table, tokens
 from ulmfit.text.rules import CONTROL_TOKENS
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from ulmfit.text.corpus import Corpus
     from ulmfit.text.vocab import Vocab
 
 _LABELS, _CHARACTERS = 12, 400
 _ENTRIES = 40  # of a vocabulary, after the control tokens and at the end
 ROWS, COLUMNS = 6, 24  # of a batch
+_SHOWN_TOKENS = 150  # of a document in `show_batch`, as in fastai
 
 
 def corpus_html(corpus: Corpus) -> Html:
@@ -93,12 +96,58 @@ def classifier_batch_html(title: str, corpus: Corpus, batch: Sequence[list[Any]]
     return table(("label", "tokens", "padding", "ids as tokens"), rows, caption=title)
 
 
+def lm_table(
+    vocab: Vocab, batch: Sequence[list[Any]], said: Sequence[list[int]] | None = None
+) -> pd.DataFrame:
+    """Tabulate what a language model reads, what it has to say after each token, and what it says."""
+    import pandas as pd
+
+    columns = dict(zip(("text", "next", "said"), (*batch, *([] if said is None else [said]))))
+    return pd.DataFrame(
+        {name: [_words(vocab, ids) for ids in rows] for name, rows in columns.items()}
+    )
+
+
+def classifier_table(
+    corpus: Corpus, batch: Sequence[list[Any]], answers: Sequence[Any] | None = None
+) -> pd.DataFrame:
+    """Tabulate documents without their padding, their labels, and a model's answers."""
+    import pandas as pd
+
+    ids, lengths, *labels = batch
+    table = pd.DataFrame(
+        {"text": [_words(corpus.vocab, row[:n]) for row, n in zip(ids, lengths, strict=True)]}
+    )
+    if labels:
+        table["label"] = [_label(corpus, label) for label in labels[0]]
+    if answers is not None:
+        table["answer"] = [_label(corpus, answer) for answer in answers]
+    return table
+
+
+def show_table(table: pd.DataFrame) -> None:
+    """Display a table in a notebook, or print it, with all of its text."""
+    import pandas as pd
+
+    try:
+        from IPython.display import display
+    except ImportError:
+        display = print
+    with pd.option_context("display.max_colwidth", None):
+        display(table)
+
+
+def _words(vocab: Vocab, ids: list[int]) -> str:
+    return " ".join(vocab[i] for i in ids[:_SHOWN_TOKENS])
+
+
 def _label(corpus: Corpus, label: float | list[float]) -> str:
     """Say a label of a batch in words; a document without one has none."""
+    if corpus.label_kind == "number":
+        (value,) = label if isinstance(label, list) else [label]
+        return "" if math.isnan(value) else f"{value:g}"
     if isinstance(label, list):
         return ", ".join(name for name, holds in zip(corpus.label_names, label) if holds > 0)
-    if corpus.label_kind == "number":
-        return "" if math.isnan(label) else f"{label:g}"
     return corpus.label_names[int(label)] if label >= 0 else ""
 
 

@@ -231,6 +231,12 @@ class Source:
             )
         return kinds.pop() if kinds else "none"
 
+    @property
+    def n_fields(self) -> int | None:
+        """How many texts make a document, if that is the same in all parts."""
+        found = {len(part.text) for part in self.parts}
+        return found.pop() if len(found) == 1 else None
+
     def batches(self) -> Iterator[Documents]:
         """Yield all documents in order, at most about 2,000 documents or 4 million characters at a time."""
         self.notices = list(self.remarks)

@@ -40,6 +40,8 @@ class CorpusManifest:
     notices: tuple[str, ...]
     files: dict[str, str] = field(default_factory=dict)
     """SHA-256 of each array; none in folders that were written before they were hashed."""
+    n_fields: int | None = None
+    """How many texts make a document; None if that differs, or was not noted yet."""
     kind: str = "corpus"
     format: int = FORMAT
 

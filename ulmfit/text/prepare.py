@@ -95,6 +95,7 @@ def prepare(
             versions={name: version(name) for name in ("spacy", "sentencepiece", "numpy")},
             notices=tuple(opened.notices),
             files={path.name: hash_file(path) for path in sorted(folder.glob("*.npy"))},
+            n_fields=opened.n_fields,
         )
         for part in folder.glob("*.part"):
             part.unlink()

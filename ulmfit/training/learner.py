@@ -19,6 +19,7 @@ from fastai.callback.schedule import ParamScheduler
 from fastai.callback.training import GradientClip
 from fastai.learner import Learner
 from fastai.optimizer import OptimWrapper
+from fastcore.xtras import PrettyString
 
 from ulmfit.errors import UserError
 from ulmfit.models.manifest import Provenance
@@ -106,6 +107,22 @@ class StageLearner(Learner):
         """Say what is written instead of a pickle."""
         raise UserError(
             "a pickle of a Learner runs code where it is opened: learn.save_model(OUT) writes a folder that does not"
+        )
+
+    def summary(self) -> str:
+        """List the layer groups, bottom first: their parameters, and whether they learn now."""
+        names = {id(weight): name for name, weight in self.model.named_parameters()}
+        lines = []
+        for number, group in enumerate(self.model.layer_groups()):
+            first = names[id(group[0])].rsplit(".", 1)[0]
+            learns = "learns" if group[0].requires_grad else "frozen"
+            size = sum(weight.numel() for weight in group)
+            lines.append(
+                f"{number}  {first:<20} {len(group):>3} tensors {size:>12,} weights  {learns}"
+            )
+        n_all = sum(weight.numel() for weight in self.model.parameters())
+        return PrettyString(
+            "\n".join([type(self.model).__name__, *lines, f"{n_all:,} weights in all"])
         )
 
     def to_fp16(self, **_: Any) -> StageLearner:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -58,6 +59,16 @@ class LMLearner(StageLearner):
             provenance=self.provenance(),
         )
         return LanguageModel.load(out)
+
+    @torch.no_grad()
+    def show_results(
+        self, ds_idx: int = 1, dl: Any = None, max_n: int = 9, shuffle: bool = True, **_: Any
+    ) -> None:
+        """Display what is read, what follows, and what the model says instead."""
+        dl = dl or self.dls[ds_idx].new(shuffle=shuffle)
+        ids, following = (part[:max_n] for part in dl.one_batch())
+        self.model.eval()
+        dl.show_results((ids, following), self.model(ids).logits().argmax(-1), max_n)
 
     def n_tokens(self) -> int:
         """Count the tokens of the batch at hand."""
