@@ -261,6 +261,14 @@ def test_tables_show_the_words_and_not_the_padding(capsys):
     assert text in " ".join(capsys.readouterr().out.split())
 
 
+def test_a_single_split_may_be_named_as_it_is():
+    corpus = make_corpus()
+    named, listed = (
+        lm_dataloaders(corpus, train=split, device="cpu") for split in ("valid", ("valid",))
+    )
+    assert values(named.train) == values(listed.train)
+
+
 def test_empty_split_is_named():
     corpus = make_corpus()
     with pytest.raises(UserError, match="the tset split has no documents"):

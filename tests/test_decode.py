@@ -41,6 +41,7 @@ def there_and_back(text: str, kind: str = "word") -> str:
         ("xxrep 999999999999 a", "xxrep 999999999999 a"),
         ("xxrep", "xxrep"),
         ("xxmaj", ""),
+        ("xxmaj xxmaj film xxup xxmaj the xxmaj xxbos end", "Film THE End"),
         ("a \n▁ b", "a\n b"),
         ("", ""),
     ],

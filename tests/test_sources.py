@@ -59,6 +59,12 @@ def test_any_column_names_and_several_text_columns(reviews):
     ]
 
 
+def test_columns_that_are_numbers_may_be_named_by_them():
+    frame = pd.DataFrame([["A", "good", 5, "train"], ["B", "bad", 1, "dev"]])
+    source = open_source(frame, text=[0, 1], label=2, split=np.int64(3))
+    assert rows(source) == [(("A", "good"), "5", "train"), (("B", "bad"), "1", "valid")]
+
+
 def test_a_missing_default_label_is_a_notice_that_names_a_likely_column(reviews):
     source = open_source(str(reviews), text="review")
     assert source.label_kind == "none"

@@ -213,8 +213,8 @@ def lm_dataloaders(
     seed: int = 0,
     shuffle: bool = True,
     jitter: bool = False,
-    train: tuple[str, ...] = ("train", "unsup"),
-    valid: tuple[str, ...] = ("valid",),
+    train: str | tuple[str, ...] = ("train", "unsup"),
+    valid: str | tuple[str, ...] = ("valid",),
     rows: Rows | None = None,
     size: EpochSize = WHOLE,
     rank: int = 0,
@@ -239,7 +239,8 @@ def lm_dataloaders(
         world=world,
     )
     if rows is None:
-        groups = [(_rows(corpus, splits), " + ".join(splits)) for splits in (train, valid)]
+        named = [(splits,) if isinstance(splits, str) else splits for splits in (train, valid)]
+        groups = [(_rows(corpus, splits), " + ".join(splits)) for splits in named]
     else:
         groups = [(rows.train, "training"), (rows.valid, "validation")]
     (learnt, name), (measured, other) = groups

@@ -61,13 +61,18 @@ def _expand(tokens: Iterable[str]) -> Iterator[str]:
             next(stream, None)  # the field's number
             yield "\n"
         elif token in (UP, MAJ):
-            word = next(stream, "")
+            word = next(_beyond_marks(stream), "")
             capital = word.upper() if token == UP else word[:1].upper() + word[1:]
             yield word if word == UNK else unescape_controls(capital)
         elif token in (REP, WREP):
             yield from _repeat(token, next(stream, ""), next(stream, ""))
         else:
             yield unescape_controls(token)
+
+
+def _beyond_marks(stream: Iterator[str]) -> Iterator[str]:
+    """Skip what does not act on a mark of capitals, and only a model would write after one."""
+    return (token for token in stream if token not in (UP, MAJ, BOS, EOS, PAD))
 
 
 def _repeat(token: str, count: str, repeated: str) -> list[str]:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ulmfit.config import SPLITS, TextConfig
 from ulmfit.errors import UserError, nearest
@@ -40,10 +40,18 @@ def open_source(
     """Open whatever holds the texts.
 
     Several `label` columns are 0/1 columns of a multi-label task. The default label column may be missing; every
-    other column that is named must exist. `columns` names the columns of a CSV file without header line.
+    other column that is named must exist; a column that is a number, as in a DataFrame without names, may be named by
+    it. `columns` names the columns of a CSV file without header line.
     """
-    asked = _Asked(text, label, split, data_dir, columns, config)
+    asked = _Asked(_named(text), _named(label), _named(split), data_dir, columns, config)
     return asked.open(source)
+
+
+def _named(columns: Any) -> Any:
+    """Turn a number, or the numbers among several names, into names."""
+    if columns is None or isinstance(columns, str):
+        return columns
+    return tuple(map(str, columns)) if isinstance(columns, Iterable) else str(columns)
 
 
 def _given(part: Part, name: str) -> Part:
