@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ import torch
 from tiny_lm import write_tiny_lm
 
 import ulmfit
+from ulmfit.errors import UserError
 from ulmfit.inference.language_model import LanguageModel
 from ulmfit.inference.pair import LanguageModelPair
 from ulmfit.models.pair import save_language_model_pair
@@ -78,3 +80,17 @@ def test_both_directions_or_one_of_them(large: Corpus, small: Corpus, tmp_path: 
         require_carried(one, other, small)
     half = carry_over(pair, small, tmp_path / "half", direction="backward")
     assert isinstance(half, LanguageModel) and half.direction == "backward"
+
+
+def test_tokens_of_another_kind_are_refused(large: Corpus, tmp_path: Path) -> None:
+    """Words and characters share some strings by chance, and would carry their weights over."""
+    lm = LanguageModel(write_tiny_lm(tmp_path / "lm", large))
+    characters = ulmfit.prepare(
+        ["a film"] * 9, tmp_path / "corpus", config=replace(CONFIG, tokenizer="char")
+    )
+    said = "read with the tokenizer 'char', and the language model .* reads with 'word': .* --lm"
+    with pytest.raises(UserError, match=said):
+        carry_over(lm, characters, tmp_path / "out")
+    with pytest.raises(UserError, match=said):
+        ulmfit.finetune_lm(lm, characters, tmp_path / "out")
+    assert not (tmp_path / "out").exists()

@@ -342,3 +342,22 @@ def test_progress_is_a_bar_on_a_terminal_and_lines_elsewhere(
     )  # 200 seconds at most every 30, on a clock of 20 between calls
     assert "\r" not in pipe.getvalue()
     assert "5 of 10 (50%)" in terminal.getvalue()
+
+
+def test_a_wrong_flag_is_one_line_in_any_encoding() -> None:
+    """tyro draws its boxes otherwise where stdout is not UTF-8."""
+    argv = [sys.executable, "-m", "ulmfit", "train-classifier", "LM", "CORPUS", "--epochs", "1e3"]
+    said = {
+        subprocess.run(
+            argv, env={**os.environ, "PYTHONIOENCODING": name}, capture_output=True, text=True
+        ).stderr
+        for name in ("utf-8", "latin-1", "ascii")
+    }
+    assert said == {
+        "ulmfit: train-classifier: --epochs: '1e3' is not a whole number (see ulmfit train-classifier --help)\n"
+    }
+
+
+def test_an_empty_out_is_not_the_current_folder(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["fit", "demo", "--out", ""]) == 2
+    assert "--out: '' names no file and no folder" in capsys.readouterr().err

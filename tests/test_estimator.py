@@ -138,6 +138,7 @@ def test_too_little_is_refused_before_any_training() -> None:
         (True, False, np.bool_),
         (0.5, 1.5, np.float64),
         ("", "unsup", np.str_),  # which mean something else in a table
+        (" ", "neg", np.str_),  # as does this
         (1, "1", np.object_),
         (("a", 1), ("b", 2), np.object_),
     ],

@@ -391,6 +391,17 @@ def test_errors_and_explanations_are_of_wrong_answers(evidence: Evidence, corpus
     first = evidence.errors[0]
     assert explanation.heading.startswith(f"{first.true} → {first.predicted}")
     assert len(explanation.words) == len(explanation.weights) > 0
+    assert "below that of random orders on average" in explanation.heading
+
+
+def test_documents_of_several_texts_are_explained_as_they_were_read(tmp_path: Path) -> None:
+    rows = frame().assign(title="A title")
+    corpus = ulmfit.prepare(
+        rows, tmp_path / "corpus", text=["title", "text"], split="split", config=ulmfit.TextConfig(min_freq=1)
+    )  # fmt: skip
+    clf = write(tmp_path / "clf", corpus)
+    found = evaluate(clf, corpus, baselines=[], n_explanations=1, precision="fp32")
+    assert "title" in found.explanations[0].words[:4]
 
 
 @pytest.mark.parametrize("of", ["made", "real"])
@@ -470,3 +481,31 @@ def test_what_cannot_be_averaged_is_refused(
         evaluate(clf, corpus, baselines=["tfidff"])
     with pytest.raises(UserError, match="not a classifier"):
         evaluate(corpus.folder, corpus)
+
+
+def test_documents_that_were_learnt_from_are_told(tmp_path: Path) -> None:
+    rows = frame()
+    taught = rows[(rows["split"] == "train") & (rows["label"] != "")]
+    corpus = prepared(pd.concat([rows, taught.head(7).assign(split="test")]), tmp_path / "corpus")
+    clf = write(tmp_path / "clf", corpus)
+    learnt = {
+        corpus[row].tobytes() for row in labelled_rows(corpus, share=0.1, seed=0).train.tolist()
+    }
+    learnt |= {
+        corpus[row].tobytes() for row in labelled_rows(corpus, share=0.1, seed=0).valid.tolist()
+    }
+    answered, _ = labelled_test(corpus)
+    n_known = sum(corpus[row].tobytes() in learnt for row in answered)
+    assert n_known >= 7
+    said = f"{n_known} of the {len(answered)} documents also stand, token for token, where the model learnt from"
+    assert any(note.startswith(said) for note in evaluate(clf, corpus, **CHEAP).notes)
+
+
+def test_labels_that_are_called_like_columns_get_columns_of_their_own(tmp_path: Path) -> None:
+    found = sorted(set(frame()["label"]) - {""})
+    rows = frame().replace({"label": dict(zip(found, ("label", "confidence", "row")))})
+    corpus = prepared(rows, tmp_path / "corpus")
+    write_evaluation(evaluate(write(tmp_path / "clf", corpus), corpus, **CHEAP), tmp_path / "out")
+    header = (tmp_path / "out" / "predictions.csv").read_text().splitlines()[0].split(",")
+    assert len(set(header)) == len(header)
+    assert header[:4] == ["row", "label", "predicted", "confidence"]

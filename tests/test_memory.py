@@ -8,10 +8,13 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+import torch
 
+from ulmfit.errors import UserError
 from ulmfit.training import callbacks
 from ulmfit.training.callbacks import GiveBack
-from ulmfit.training.memory import _trim, give_back
+from ulmfit.training.config import FinetuneConfig
+from ulmfit.training.memory import _trim, enough_memory, give_back
 
 
 def rss_mb() -> float:
@@ -41,3 +44,25 @@ def test_it_is_done_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
     assert calls == [3, 7]
     callback.after_fit()
     assert len(calls) == 3
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"),
+        RuntimeError(
+            "[enforce fail at alloc_cpu.cpp:114] DefaultCPUAllocator: can't allocate memory"
+        ),
+    ],
+)
+def test_a_batch_that_does_not_fit_says_what_to_lower(error: Exception) -> None:
+    config = FinetuneConfig(bs=64, accumulate=2)
+    said = "a batch of 64 does not fit into memory: --bs 32 --accumulate 4"
+    with pytest.raises(UserError, match=said), enough_memory(config):
+        raise error
+
+
+def test_other_errors_stay_what_they_are() -> None:
+    with pytest.raises(RuntimeError, match="shapes"), enough_memory(FinetuneConfig()):
+        raise RuntimeError("shapes cannot be multiplied")

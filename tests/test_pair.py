@@ -14,7 +14,7 @@ from tiny_lm import write_tiny_lm
 
 import ulmfit
 from ulmfit.errors import UserError
-from ulmfit.inference.pair import LanguageModelPair
+from ulmfit.inference.pair import LanguageModelPair, open_lm
 from ulmfit.models import pair
 from ulmfit.models.artefact import load_language_model
 from ulmfit.models.pair import load_language_model_pair, save_language_model_pair
@@ -202,3 +202,23 @@ def test_a_pair_says_what_it_is(saved: Path) -> None:
     shown = LanguageModelPair(both.parts)
     object.__setattr__(shown.parts, "folder", Path("a<b"))
     assert "a&lt;b" in shown._repr_html_()
+
+
+def test_what_is_asked_of_a_pair_the_forward_model_does(saved: Path) -> None:
+    both = LanguageModelPair.load(saved)
+    assert both.generate("a film", 5, seed=3) == both.forward.generate("a film", 5, seed=3)
+    assert both.score(["a film"]) == both.forward.score(["a film"])
+    assert both.embed(["a film"]).tolist() == both.forward.embed(["a film"]).tolist()
+    ids = torch.tensor([[2, 9, 10]])
+    assert torch.equal(both.logits(ids), both.forward.logits(ids))
+
+
+def test_a_pair_has_a_card_that_names_its_models(saved: Path) -> None:
+    card = (saved / "README.md").read_text()
+    assert "forward/" in card and "backward/" in card and "perplexity" in card
+
+
+@pytest.mark.parametrize("wrong", [None, 3, ["en"]])
+def test_what_is_no_language_model_is_refused(wrong: object) -> None:
+    with pytest.raises(UserError, match="is no language model: give one, its folder"):
+        open_lm(wrong)  # ty: ignore[invalid-argument-type]

@@ -292,6 +292,22 @@ def test_fit_in_a_shell_is_fit_in_python(csv: str, tmp_path: Path, capsys: Captu
     assert said.err.endswith(f"up to date: {out / CLASSIFIER}\n")
 
 
+def test_fit_sets_what_a_stage_is_to_do(csv: str, tmp_path: Path, capsys: Capture) -> None:
+    argv = ["fit", csv, "--preset", "tiny", "--text", "review", "--label", "stars", "--lm", "none"]
+    argv += ["--threads", "1", "--out", str(tmp_path / "run")]
+    settings = ["--set", "stage1.epochs=1", "--set", "stage3.epochs=3", "--set", "text.min_freq=2"]
+    assert cli.main([*argv, *settings]) == 0
+    capsys.readouterr()
+    recipe = json.loads((tmp_path / "run" / "recipe.json").read_text())
+    assert recipe["pretrain_lm"]["epochs"] == 1
+    assert recipe["train_classifier"]["epochs"] == 3
+    assert recipe["text"]["min_freq"] == 2
+    untouched = json.loads(json.dumps(asdict(FINETUNE_PRESETS["tiny"])))
+    assert recipe["finetune_lm"] == untouched
+    assert cli.main([*argv, "--set", "stage3.epoch=3"]) == 2
+    assert "no field 'epoch': did you mean 'epochs'" in capsys.readouterr().err
+
+
 def test_train_classifier_passes_everything_on(
     made: ulmfit.Classifier, tmp_path: Path, capsys: Capture
 ) -> None:

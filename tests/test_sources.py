@@ -262,6 +262,13 @@ def test_a_bad_dict(source):
 # texts
 
 
+def test_a_part_without_documents_is_told():
+    nothing = pd.DataFrame({"text": [], "label": []})
+    source = open_source({"train": pd.DataFrame({"text": ["a"], "label": ["b"]}), "test": nothing})
+    assert len(rows(source)) == 1
+    assert source.notices == ["DataFrame holds no document with text"]
+
+
 def test_missing_and_empty_texts_are_dropped_and_counted():
     frame = pd.DataFrame({"text": ["a", None, " \n", "b", math.nan, pd.NA, "", pd.NaT]})
     source = open_source(frame, label=None)

@@ -12,11 +12,15 @@ from pathlib import Path
 
 import pytest
 
+import ulmfit
 import ulmfit.training.config as module
 from ulmfit import PRESETS, UserError
+from ulmfit.cli import VERBS
 from ulmfit.models.arch import ArchConfig
+from ulmfit.stages.table import STAGES
 from ulmfit.training.config import FinetuneConfig, PretrainConfig, StageConfig
 from ulmfit.training.presets import (
+    CLASSIFIER_PRESETS,
     FINETUNE_PRESETS,
     PRETRAIN_PRESETS,
     STAGE_PRESETS,
@@ -151,6 +155,38 @@ def test_the_authors_pretraining_slowed_the_lower_layers() -> None:
 def test_every_preset_of_the_text_has_its_stages() -> None:
     for presets in STAGE_PRESETS.values():
         assert list(presets) == list(PRESETS)
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_a_stage_is_a_verb_and_a_public_name_with_presets_of_its_config(name: str) -> None:
+    assert name.replace("_", "-") in VERBS
+    assert getattr(ulmfit, name) is STAGES[name].run
+    assert {type(config) for config in STAGE_PRESETS[name].values()} == {STAGES[name].config}
+
+
+def test_every_stage_with_presets_is_in_the_table() -> None:
+    assert list(STAGES) == list(STAGE_PRESETS)
+
+
+def test_the_authors_backward_model_took_half_the_rate() -> None:
+    forward, backward = (
+        replace(CLASSIFIER_PRESETS["paper-code"], direction=name).phases(5)
+        for name in ("forward", "backward")
+    )
+    assert [phase.lr for phase in backward] == [phase.lr / 2 for phase in forward]
+    paper = replace(CLASSIFIER_PRESETS["paper"], direction="backward").phases(5)
+    assert paper == CLASSIFIER_PRESETS["paper"].phases(5)
+
+
+@pytest.mark.parametrize("value", [0.0, -1.0, float("inf"), float("nan")])
+def test_a_linear_part_is_as_loud_as_a_number_above_0(value: float) -> None:
+    with pytest.raises(UserError, match="--linear is"):
+        replace(CLASSIFIER_PRESETS["paper"], linear=value)
+
+
+def test_the_schedule_from_scratch_is_a_flag_of_its_own() -> None:
+    with pytest.raises(UserError, match="--schedule full --from-scratch"):
+        replace(CLASSIFIER_PRESETS["paper"], schedule="from_scratch")
 
 
 @pytest.mark.parametrize("name", PRESETS)

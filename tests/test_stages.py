@@ -59,7 +59,8 @@ def other_corpus(demo_frame, tmp_path_factory: pytest.TempPathFactory) -> Corpus
     """Other documents of the same kind: their vocabulary shares most words with the first one's."""
     out = tmp_path_factory.mktemp("other") / "corpus"
     rows = demo_frame.sample(n=200, random_state=1)
-    return ulmfit.prepare(rows, out, split="split", config=ulmfit.PRESETS["tiny"])
+    config = ulmfit.TextConfig(max_vocab=8_000, min_freq=2)
+    return ulmfit.prepare(rows, out, split="split", config=config)
 
 
 def test_a_pretrained_folder_is_whole(lm: ulmfit.LanguageModel, demo_corpus: Corpus) -> None:

@@ -432,6 +432,38 @@ def test_balanced_weights_give_every_label_the_same_say(
     assert weights.numpy() * counts == pytest.approx([counts.sum() / 2] * 2)
 
 
+def test_a_number_is_learnt_in_units_of_its_spread() -> None:
+    logits, truth = torch.randn(9, 1), 300 + 40 * torch.randn(9)
+    loss = DocumentLoss("number", centre=300.0, spread=40.0)
+    torch.testing.assert_close(
+        loss(Output(logits), truth), F.mse_loss(loss.activation(logits)[:, 0], truth) / 40**2
+    )
+
+
+@pytest.mark.parametrize("unit", [1.0, 1e6])
+def test_prices_are_learnt_whatever_their_unit(unit: float, tmp_path: Path) -> None:
+    """Far from 0 and of any size: better than the mean, and alike in every unit."""
+    rows = [
+        {"text": f"a {word} film {n}", "label": unit * (price + n % 3)}
+        for n in range(40)
+        for word, price in (("superb", 400), ("awful", 100))
+    ]
+    config = ulmfit.TextConfig(min_freq=1, label_kind="number")
+    corpus = ulmfit.prepare(pd.DataFrame(rows), tmp_path / "corpus", config=config)
+    lm = write_tiny_lm(tmp_path / "lm", corpus)
+    learn = text_classifier_learner(corpus, lm.folder, config=LEARNING)
+    with learn.no_bar(), learn.no_logging():
+        learn.fit_phases()
+        found, truth = learn.get_preds()
+    saved = learn.save_model(tmp_path / "clf")
+    documents = [corpus[row] for row in learn.rows.valid.tolist()]
+    np.testing.assert_allclose(
+        saved.probabilities(documents, precision="fp32"), found, rtol=1e-4, atol=1e-3 * unit
+    )
+    deviation = float((truth - truth.mean()).square().mean())
+    assert float((found[:, 0] - truth).square().mean()) < 0.2 * deviation
+
+
 @pytest.mark.parametrize("kind", ["multi", "number"])
 def test_other_kinds_of_labels_train(kind: str, tmp_path: Path) -> None:
     frame = rows(60)

@@ -32,7 +32,9 @@ if TYPE_CHECKING:
     from ulmfit.text.prepare import prepare
     from ulmfit.text.tokenizers import build_tokenizer
     from ulmfit.text.vocab import Vocab
+    from ulmfit.training.classifier_config import ClassifierConfig
     from ulmfit.training.classifier_learner import text_classifier_learner
+    from ulmfit.training.config import FinetuneConfig, PretrainConfig
     from ulmfit.training.lm_learner import language_model_learner
     from ulmfit.training.measure import evaluate_lm
 
@@ -40,10 +42,13 @@ __version__ = "0.1.0"
 __all__ = [
     "PRESETS",
     "Classifier",
+    "ClassifierConfig",
     "Corpus",
     "Experiment",
+    "FinetuneConfig",
     "LanguageModel",
     "LanguageModelPair",
+    "PretrainConfig",
     "TextConfig",
     "ULMFiTClassifier",
     "UserError",
@@ -72,6 +77,9 @@ __all__ = [
 _HOMES = {
     "PRESETS": "ulmfit.config",
     "TextConfig": "ulmfit.config",
+    "PretrainConfig": "ulmfit.training.config",
+    "FinetuneConfig": "ulmfit.training.config",
+    "ClassifierConfig": "ulmfit.training.classifier_config",
     "UserError": "ulmfit.errors",
     "LanguageModel": "ulmfit.inference.language_model",
     "LanguageModelPair": "ulmfit.inference.pair",

@@ -77,6 +77,8 @@ class Health:
     cache_dir: str
     """Where the tokenizers' memory of words lives; "" when it is switched off."""
     free_disk_gb: float
+    language_models: tuple[str, ...]
+    """The pretrained ones that are at hand, by name."""
     missing_extras: tuple[MissingExtra, ...]
     problems: tuple[str, ...]
 
@@ -94,6 +96,7 @@ class Health:
             f"kernels    {self.native}",
             f"data       {self.data_dir} ({self.free_disk_gb:,.1f} GB free)",
             f"cache      {self.cache_dir or 'off'}",
+            f"models     {', '.join(self.language_models) or 'no pretrained language model is at hand'}",
         ]
         if self.n_threads > 1 and self.load > self.n_cores / 2:
             lines.append(
@@ -113,6 +116,7 @@ class Health:
 def examine(*, data_dir: str | Path | None = None) -> Health:
     """Look at the libraries, the processor and the disk."""
     from ulmfit import __version__
+    from ulmfit.models.catalogue import describe
     from ulmfit.text.locate import data_folder
     from ulmfit.text.memo import cache_folder
 
@@ -135,6 +139,7 @@ def examine(*, data_dir: str | Path | None = None) -> Health:
         data_dir=str(folder),
         cache_dir=str(cache_folder() or ""),
         free_disk_gb=free_disk_gb,
+        language_models=tuple(row.name for row in describe(data_dir) if row.present),
         missing_extras=_missing_extras(),
         problems=_problems(versions, n_cores, n_threads, free_disk_gb),
     )

@@ -225,7 +225,8 @@ def _classes(labels: Sequence[Hashable]) -> np.ndarray:
 def _names(classes: Sequence[Hashable]) -> list[str]:
     """Name each label for the classifier: by itself in words, or by its place where words would not tell it."""
     names = [str(label) for label in classes]
-    if len(set(names)) < len(names) or {"", UNSUP} & set(names):
+    is_told = all(name.strip() and name != UNSUP for name in names)
+    if len(set(names)) < len(names) or not is_told:
         return [str(place) for place in range(len(names))]
     return names
 

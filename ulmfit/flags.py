@@ -9,8 +9,10 @@ from __future__ import annotations
 import contextlib
 import io
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import fields, is_dataclass
+from itertools import chain, dropwhile, takewhile
+from pathlib import Path
 from types import NoneType
 from typing import Annotated, Any, TypeVar, get_args, get_origin
 
@@ -25,7 +27,10 @@ Positional = Annotated[str, tyro.conf.Positional]
 Positionals = Annotated[tuple[str, ...], tyro.conf.Positional]
 # Off unless it is given; any other flag that is on or off also has its --no-..., since a preset may set it.
 Switch = Annotated[bool, tyro.conf.FlagCreatePairsOff]
-_FRAME = re.compile(r"[\u2500-\u257f]")  # the characters of tyro's boxes
+Repeated = Annotated[tuple[str, ...], tyro.conf.UseAppendAction]  # --flag A --flag B
+_FRAME = re.compile(
+    r"[\u2500-\u257f]|^\s*-{3,}\s*$"
+)  # tyro's boxes; where the encoding has none, rules of hyphens
 _NUMBERS: dict[Any, str] = {int: "a whole number", float: "a number"}
 _registry = ConstructorRegistry()
 
@@ -69,13 +74,12 @@ def _run_tyro(default: Flags, verb: str, argv: Sequence[str]) -> tuple[Flags, li
 
 def _first_paragraph(box: str) -> str:
     """Take the message out of the frame that tyro draws: what stands between the title and the first rule."""
-    paragraph: list[str] = []
-    for line in box.splitlines()[1:]:
-        words = _FRAME.sub("", line).split()
-        if not words:
-            break
-        paragraph += words
-    return " ".join(paragraph).removeprefix("Error parsing ") or "the flags are wrong"
+    lines = [_FRAME.sub("", line).split() for line in box.splitlines()[1:]]
+    paragraph = takewhile(bool, dropwhile(lambda words: not words, lines))
+    return (
+        " ".join(chain.from_iterable(paragraph)).removeprefix("Error parsing ")
+        or "the flags are wrong"
+    )
 
 
 @_registry.primitive_rule
@@ -105,8 +109,10 @@ def _number_or_none(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[Any] | 
     )
 
 
-def _read(kind: Callable[[str], Any], word: str, otherwise: str) -> Any:
+def _read(kind: type, word: str, otherwise: str) -> Any:
     """Read one value, or say what it should be."""
+    if not word and issubclass(kind, Path):  # Path("") is the current folder
+        raise ValueError("'' names no file and no folder")
     try:
         return kind(word)
     except ValueError:

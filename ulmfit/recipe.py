@@ -77,15 +77,15 @@ def fit(
     `unlabelled` texts are a source of their own, beside a `source` without `split`. `restart` trains all
     stages anew, `max_minutes` is for all of them together.
     """
-    of_preset = text_preset(preset)  # which refuses a name that no stage knows
-    asked = config or of_preset
+    preset_recipe = of_preset(preset)
+    asked = config or preset_recipe.text
     first = first_model(lm, asked, is_pretraining=pretrain is not None)
     known = None if first is None else open_lm(first)
     recipe = Recipe(
-        config_for(known, asked, default=of_preset),
-        pretrain or PRETRAIN_PRESETS[preset],
-        finetune or FINETUNE_PRESETS[preset],
-        classifier or CLASSIFIER_PRESETS[preset],
+        config_for(known, asked, default=preset_recipe.text),
+        pretrain or preset_recipe.pretrain_lm,
+        finetune or preset_recipe.finetune_lm,
+        classifier or preset_recipe.train_classifier,
     ).shared(direction=direction, seed=seed)
     run = _Run(Path(out), recipe, progress, restart=restart, ends_at=_deadline(max_minutes))
     documents = source if unlabelled is None else _beside(source, unlabelled)
@@ -154,6 +154,12 @@ class Recipe:
         """Refuse labels that stage 3 could not learn from, before a language model takes its time."""
         config = self.train_classifier
         config.rows(corpus)
+
+
+def of_preset(name: str) -> Recipe:
+    """Give the configs of a preset."""
+    text = text_preset(name)  # which refuses a name that no stage knows
+    return Recipe(text, PRETRAIN_PRESETS[name], FINETUNE_PRESETS[name], CLASSIFIER_PRESETS[name])
 
 
 @dataclass(frozen=True)

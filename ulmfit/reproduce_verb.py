@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
-
-import tyro
+from typing import TYPE_CHECKING
 
 from ulmfit.config import require
 from ulmfit.errors import UserError
 from ulmfit.evaluation.scores import without_nan
-from ulmfit.flags import Positional, Switch, parse
+from ulmfit.flags import Positional, Repeated, Switch, parse
 from ulmfit.output import print_result, say
 from ulmfit.progress import StageProgress
 
@@ -52,7 +50,7 @@ class ReproduceFlags:
     """Train the rows of this table of the paper, 4 to 7, and set them beside it."""
     rows: tuple[str, ...] = ()
     """Of the table only these, such as full "freez + discr"."""
-    set: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
+    set: Repeated = ()
     """A setting, such as stage3.schedule=chain_thaw, stage2.lr=0.01 or text.max_vocab=8000; may be given several times."""
     split: str = ""
     """test, or valid to leave the test split alone; by default test, for a --table valid, as in the paper."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Generator, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -90,14 +91,27 @@ def fit(argv: Sequence[str]) -> None:
             lm=flags.lm or None,
             direction=flags.direction or None,
             seed=flags.seed,
-            config=flags.config,
             data_dir=flags.data_dir,
             columns=flags.columns or None,
             progress=progress,
             restart=flags.restart,
             max_minutes=flags.max_minutes,
+            **_configs(flags),
         )
     print_result(_manifest(classifier) if flags.json else str(classifier))
+
+
+def _configs(flags: FitFlags) -> dict[str, Any]:
+    """Give the config of the text, and those of the stages that --set changes."""
+    if not flags.set:
+        return {"config": flags.config}
+    from ulmfit.recipe import of_preset
+    from ulmfit.reproduction.settings import apply_settings, stage_of
+
+    recipe = apply_settings(replace(of_preset(flags.preset), text=flags.config), flags.set)
+    names = {"pretrain_lm": "pretrain", "finetune_lm": "finetune", "train_classifier": "classifier"}
+    changed = {stage_of(setting) for setting in flags.set} & set(names)
+    return {"config": recipe.text} | {names[stage]: getattr(recipe, stage) for stage in changed}
 
 
 def _train(stage: Callable[..., Trained], out: Path, flags: StageFlags) -> None:

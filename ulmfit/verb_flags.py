@@ -9,7 +9,7 @@ from pathlib import Path
 from ulmfit.config import PRESETS, TextConfig, require
 from ulmfit.config import preset as preset_named
 from ulmfit.errors import UserError
-from ulmfit.flags import Positional, Switch
+from ulmfit.flags import Positional, Repeated, Switch
 
 
 @dataclass(frozen=True)
@@ -104,6 +104,8 @@ class FitFlags(SourceFlags):
     """Stop after so many minutes; the same command again goes on."""
     threads: int = 0
     """Threads for the large matrix products; 0 leaves the choice to torch."""
+    set: Repeated = ()
+    """A setting of a stage, such as stage3.epochs=3 or stage2.lr=0.01; may be given several times."""
     config: TextConfig = PRESETS["laptop"]
 
     def __post_init__(self) -> None:

@@ -8,9 +8,8 @@ from functools import cached_property
 import numpy as np
 
 from ulmfit.errors import UserError
-
-KINDS = ("category", "multi", "number")
-THRESHOLD = 0.5  # a label of a multi-label document holds from this probability on
+from ulmfit.inference.answers import THRESHOLD
+from ulmfit.models.label_set import KINDS
 
 
 @dataclass(frozen=True, eq=False)

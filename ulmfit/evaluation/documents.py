@@ -51,6 +51,11 @@ def trial_of(classifier: Classifier, corpus: Corpus, split: str) -> Trial:
             f"{corpus.folder} has no {split} documents: "
             + (f"--split may be {' or '.join(found)}" if found else "prepare it again with --split COLUMN")
         )  # fmt: skip
+    if taught is not None and np.isin(rows, taught.train).any():
+        raise UserError(
+            f"the classifier has learnt from the {split} documents of {corpus.folder} (protocol as_published): "
+            "they cannot say how good it is; evaluate it with --split test"
+        )
     labelled = with_label(corpus, rows)
     if not len(labelled):
         raise UserError(
@@ -76,8 +81,16 @@ def taught_rows(classifier: Classifier, corpus: Corpus) -> Rows | None:
     )
 
 
+def n_learnt_from(corpus: Corpus, trial: Trial) -> int:
+    """Count the documents that also stand among those whose labels the classifier was given."""
+    return 0 if trial.given is None else _n_also_in(corpus, trial.rows, trial.given)
+
+
 def n_repeated(corpus: Corpus, rows: np.ndarray) -> int:
     """Count the documents that also stand elsewhere in the corpus, token for token."""
-    others = np.setdiff1d(np.arange(len(corpus)), rows)
+    return _n_also_in(corpus, rows, np.setdiff1d(np.arange(len(corpus)), rows))
+
+
+def _n_also_in(corpus: Corpus, rows: np.ndarray, others: np.ndarray) -> int:
     known = {hash(corpus[row].tobytes()) for row in others.tolist()}
     return sum(hash(corpus[row].tobytes()) in known for row in rows.tolist())

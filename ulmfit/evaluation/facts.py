@@ -7,8 +7,7 @@ import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 
-from ulmfit import __version__
-from ulmfit.evaluation.documents import Trial, n_repeated
+from ulmfit.evaluation.documents import Trial, n_learnt_from, n_repeated
 from ulmfit.inference.classifier import Classifier
 from ulmfit.models.parts import versions
 from ulmfit.text.corpus import Corpus
@@ -24,6 +23,11 @@ def notes_of(trial: Trial, corpus: Corpus) -> tuple[str, ...]:
         notes.append(
             "These are validation documents: the temperature, and with early stopping the best epoch, were "
             "chosen on them, which flatters the model. A result is of the test split."
+        )
+    if n_learnt := n_learnt_from(corpus, trial):
+        notes.append(
+            f"{n_learnt:,} of the {len(trial.rows):,} documents also stand, token for token, where the model learnt from: "
+            "what is said of these flatters it."
         )
     if corpus.label_kind != "category":
         kind = "several labels a document" if corpus.label_kind == "multi" else "numbers"
@@ -60,7 +64,7 @@ def facts_of(
             for each in classifiers
         },
         "trained with": _versions(first.manifest.versions),
-        "evaluated with": _versions({**_own_versions(), **versions()}),
+        "evaluated with": _versions({**versions(), "python": platform.python_version()}),
     }
     return tuple((name, fact) for name, fact in facts.items() if fact)
 
@@ -99,10 +103,6 @@ def _shown(value: object) -> str:
 def _seed(classifier: Classifier) -> str:
     seed = classifier.manifest.provenance.seed
     return "unknown" if seed is None else str(seed)
-
-
-def _own_versions() -> dict[str, str]:
-    return {"ulmfit": __version__, "python": platform.python_version()}
 
 
 def _versions(found: Mapping[str, str]) -> str:

@@ -5,13 +5,12 @@ In: `Evidence`. Out: a folder that is whole or absent, from which the report can
 
 from __future__ import annotations
 
-import contextlib
 import csv
 import json
 import math
 import types
 import typing
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -25,6 +24,7 @@ from ulmfit.evaluation.gather import in_words
 from ulmfit.evaluation.report import write_report
 from ulmfit.evaluation.scores import without_nan
 from ulmfit.files import MANIFEST, atomic_file, atomic_folder, read_json, write_json
+from ulmfit.inference.bulk import free_name
 from ulmfit.models.parts import versions
 
 KIND, FORMAT = "evaluation", 1
@@ -46,22 +46,14 @@ def write_files(evidence: Evidence, folder: Path) -> None:
     write_report(evidence, folder / REPORT)
     # Escapes can say what UTF-8 cannot: half characters, which a text may hold.
     text = json.dumps(to_json(evidence), indent=1, allow_nan=False)
-    with _public_file(folder / EVIDENCE) as part:
+    with atomic_file(folder / EVIDENCE) as part:
         part.write_text(text + "\n", encoding="ascii")
     for name, rows in _predictions(evidence):
         with (
-            _public_file(folder / name) as part,
+            atomic_file(folder / name) as part,
             open(part, "w", encoding="utf-8", errors="replace", newline="") as file,
         ):
             csv.writer(file, lineterminator="\n").writerows(rows)
-
-
-@contextlib.contextmanager
-def _public_file(path: Path) -> Generator[Path]:
-    """Write a file atomically, for all to read: a temporary one is private."""
-    with atomic_file(path) as part:
-        yield part
-        part.chmod(0o644)
 
 
 def read_evaluation(folder: str | Path) -> Evidence:
@@ -123,7 +115,10 @@ def _predictions(evidence: Evidence) -> Iterator[tuple[str, Iterator[list[Any]]]
 def _rows(rows: list[int], answers: Answers) -> Iterator[list[Any]]:
     """Give the header and a row for each document: its number in the corpus, truth, answer and probabilities."""
     is_number = answers.kind == "number"
-    yield ["row", "label", "predicted", *([] if is_number else ["confidence", *answers.names])]
+    header = ["row", "label", "predicted", *([] if is_number else ["confidence"])]
+    for name in () if is_number else answers.names:
+        header.append(free_name(name, header, "label_"))
+    yield header
     for row, truth, said, scores in zip(rows, answers.labels, answers.predicted, answers.scores):
         if is_number:
             yield [row, float(truth), float(said)]

@@ -68,7 +68,6 @@ def _pictures(blocks: list[Block]) -> Iterator[Picture]:
 def _write(path: Path, text: str) -> None:
     with atomic_file(path) as part:
         part.write_text(text, encoding="utf-8", newline="\n")
-        part.chmod(0o644)  # a temporary file is private, a report is not
 
 
 def _render(template: str, evidence: Evidence, blocks: list[Block], figures: str) -> str:

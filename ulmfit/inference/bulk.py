@@ -31,10 +31,10 @@ class AnswerTable:
         if self.classifier.label_kind != "number":
             taken.append("confidence")
             for name in self.classifier.labels:
-                taken.append(_free(name, taken, "label_"))
+                taken.append(free_name(name, taken, "label_"))
         kept: list[str] = []
         for name in self.rows.columns:
-            kept.append(_free(name, [*taken, *kept], "input_"))
+            kept.append(free_name(name, [*taken, *kept], "input_"))
         return [*kept, *taken]
 
     def answers(self) -> Iterator[tuple[Row, Prediction]]:
@@ -61,7 +61,8 @@ def _rounded(number: float) -> float:
     return float(f"{number:.6g}")
 
 
-def _free(name: str, taken: list[str], prefix: str) -> str:
+def free_name(name: str, taken: list[str], prefix: str) -> str:
+    """Put a prefix before a column's name until no other has it."""
     while name in taken:
         name = prefix + name
     return name

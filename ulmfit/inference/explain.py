@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
@@ -47,10 +48,25 @@ def explain(
     whole network, not its head alone: slower than either for a short text.
     Rounding to bfloat16 moves weights by some hundredths; `precision="fp32"` does not round.
     """
+    tokens = classifier.tokens(text)
+    return explain_tokens(
+        classifier, tokens, label=label, method=method, max_tokens=max_tokens, precision=precision
+    )
+
+
+def explain_tokens(
+    classifier: Classifier,
+    tokens: Sequence[str],
+    *,
+    label: str | None = None,
+    method: Method = "occlusion",
+    max_tokens: int | None = None,
+    precision: Precision = "auto",
+) -> Explanation:
+    """Do the same with a document that is tokens already, as a corpus holds it."""
     require(method in get_args(Method), "method", method, ", ".join(get_args(Method)))
     most = MAX_TOKENS if max_tokens is None else max_tokens
     require(most >= 1, "max_tokens", most, "1 or more")
-    tokens = classifier.tokens(text)
     ids, words = classifier.vocab.encode(tokens), words_of(tokens, classifier.tokenizer)
     found = classifier.probabilities([ids], precision=precision)
     column = _column(classifier, label, found[0])

@@ -95,7 +95,9 @@ class Explanation:
 
     def _repr_html_(self) -> str:
         escape = html.escape
-        text = "".join(map(self._word_html, range(len(self.words)))) or "<i>no words</i>"
+        largest = max(map(abs, self.weights), default=0.0) or 1.0
+        words = (self._word_html(i, largest) for i in range(len(self.words)))
+        text = "".join(words) or "<i>no words</i>"
         name = escape(self.label)
         for_it, against = (
             ("raises the value", "lowers it")
@@ -112,9 +114,8 @@ class Explanation:
             f"<small>{key}; {escape(self._explained())}; {escape(self.note)}</small></div>"
         )
 
-    def _word_html(self, i: int) -> str:
-        """Shade a word, and put its numbers where the mouse finds them."""
-        largest = max(map(abs, self.weights)) or 1.0
+    def _word_html(self, i: int, largest: float) -> str:
+        """Shade a word beside the `largest` weight, and put its numbers where the mouse finds them."""
         numbers = f"{self.words[i]}: {self.weights[i]:+.3f}"
         if len(self.readings) > 1:
             each = (f"{reading.direction} {reading.weights[i]:+.3f}" for reading in self.readings)

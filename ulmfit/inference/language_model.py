@@ -41,6 +41,8 @@ if TYPE_CHECKING:
 # Tokens that say nothing to a reader. xxmaj, xxup, xxrep and xxwrep may come: decoding carries them out.
 NEVER_GENERATED = (UNK, PAD, EOS, FLD, FAKE)
 
+_MOST_NATS = 709  # whose exponential is the largest that a float holds
+
 
 @dataclass(frozen=True)
 class Score:
@@ -56,7 +58,8 @@ class Score:
     @property
     def perplexity(self) -> float:
         """The exponential of the mean loss of a token; NaN for an empty text."""
-        return math.exp(self.nats / self.n_tokens) if self.n_tokens else math.nan
+        mean = self.nats / self.n_tokens if self.n_tokens else math.nan
+        return math.inf if mean > _MOST_NATS else math.exp(mean)
 
     @property
     def bits_per_character(self) -> float:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
+import numpy as np
+from torch import Tensor
+
 from ulmfit.config import TextConfig
+from ulmfit.errors import UserError
 from ulmfit.files import fingerprint
-from ulmfit.inference.language_model import LanguageModel
+from ulmfit.inference.language_model import LanguageModel, Score
 from ulmfit.markup import escaped
 from ulmfit.models import pretrained
 from ulmfit.models.pair import LanguageModelPairParts, load_language_model_pair
@@ -16,7 +20,10 @@ from ulmfit.text.vocab import Vocab
 
 
 class LanguageModelPair:
-    """Two language models of the same text, one for each direction: `for lm in pair` gives forward, then backward."""
+    """Two language models of the same text, one for each direction: `for lm in pair` gives forward, then backward.
+
+    What is asked of the pair itself (`generate`, `score`, `logits`, `embed`) the forward one does.
+    """
 
     def __init__(self, parts: LanguageModelPairParts, *, precision: Precision = "fp32") -> None:
         self.parts = parts
@@ -46,6 +53,26 @@ class LanguageModelPair:
     def fingerprint(self) -> str:
         """A hash of both models: what a child names as its parent."""
         return fingerprint([one.parts.fingerprint for one in self])
+
+    @property
+    def generate(self) -> Callable[..., str]:
+        """Write what comes after a prompt: `LanguageModel.generate` of the forward model."""
+        return self.forward.generate
+
+    @property
+    def score(self) -> Callable[[Iterable[str]], list[Score]]:
+        """Measure how well the forward model foresees texts: `LanguageModel.score`."""
+        return self.forward.score
+
+    @property
+    def logits(self) -> Callable[[np.ndarray | Tensor], Tensor]:
+        """Give the forward model's logits after each of some ids: `LanguageModel.logits`."""
+        return self.forward.logits
+
+    @property
+    def embed(self) -> Callable[[Iterable[str]], np.ndarray]:
+        """Turn each text into one vector: `LanguageModel.embed` of the forward model."""
+        return self.forward.embed
 
     def __iter__(self) -> Iterator[LanguageModel]:
         return iter((self.forward, self.backward))
@@ -80,6 +107,11 @@ def open_lm(lm: Source | str | Path) -> Source:
     """Open a language model or a pair by its folder, or a pretrained one by its name."""
     if isinstance(lm, Source):
         return lm
+    if not isinstance(lm, (str, Path)):
+        raise UserError(
+            f"a {type(lm).__name__} is no language model: give one, its folder or the name of a pretrained one"
+            + ("; learn.save_model(OUT) makes the folder" if hasattr(lm, "save_model") else "")
+        )
     parts = pretrained.open_language_model(lm)
     if isinstance(parts, LanguageModelPairParts):
         return LanguageModelPair(parts)

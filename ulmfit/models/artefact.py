@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from ulmfit.errors import UserError
@@ -39,6 +40,7 @@ from ulmfit.models.parts import (
     versions,
 )
 from ulmfit.models.precision import Precision
+from ulmfit.models.transplant import Transplanted, transplant
 from ulmfit.models.weights import require_fit
 from ulmfit.text.corpus import SUBWORD_MODEL, Corpus
 from ulmfit.text.tokenizers import Tokenizer
@@ -67,8 +69,9 @@ class LanguageModelParts:
 
     def model(self, *, precision: Precision = "auto") -> LanguageModel:
         """Build the module with these weights, in evaluation mode, not to be trained."""
-        model = LanguageModel(self.arch, len(self.vocab), precision=precision)
-        model.load_state_dict(self.weights)
+        with torch.device("meta"):
+            model = LanguageModel(self.arch, len(self.vocab), precision=precision)
+        model.load_state_dict(self.weights, assign=True)
         # Weights that cannot change are prepared for the fast paths once, not at each use.
         return model.requires_grad_(False).eval()
 
@@ -147,6 +150,18 @@ def require_same_vocab(lm: LanguageModelParts, corpus: Corpus) -> None:
         f"{': ' + first if first else ''}; {shared:,} tokens are in both; carry the weights over to the corpus with "
         f"`ulmfit finetune-lm {lm.folder} {corpus.folder} --out OUT`, and give OUT to the classifier with this same corpus"
     )
+
+
+def carried_to(corpus: Corpus, lm: LanguageModelParts) -> Transplanted:
+    """Carry a language model's weights over to the vocabulary of a corpus, whose tokens have to be of the same kind."""
+    if not lm.text.reads(corpus):
+        ours, theirs = (text.tokenizer for text in (lm.text.config, corpus.config))
+        unlike = "other pieces" if ours == theirs else f"the tokenizer {theirs!r}"
+        raise UserError(
+            f"{corpus.folder} was read with {unlike}, and the language model {lm.folder} reads with {ours!r}: "
+            f"prepare it as the model reads, with `ulmfit prepare SOURCE --lm {lm.folder} --out CORPUS`"
+        )
+    return transplant(lm.weights, lm.vocab, corpus.vocab)
 
 
 def _card(manifest: LanguageModelManifest, weights: Mapping[str, Tensor]) -> str:

@@ -179,6 +179,14 @@ class Classifier(nn.Module):
         return [*self.encoder.layer_groups(), list(self.head.parameters())]
 
 
+def in_units(weights: Mapping[str, Tensor], *, centre: float, spread: float) -> dict[str, Tensor]:
+    """Give the weights of a model whose answer is `centre` plus `spread` times that of these: the last layer says so."""
+    last = max(int(name.split(".")[2]) for name in weights if name.startswith("head.blocks."))
+    weight, bias = (f"head.blocks.{last}.linear.{name}" for name in ("weight", "bias"))
+    changed = {weight: spread * weights[weight], bias: centre + spread * weights[bias]}
+    return {**weights, **changed}
+
+
 def chunk_edges(sizes: Sequence[int], *, bptt: int, shortest: int) -> list[int]:
     """Cut every `bptt` tokens, and where documents end, so that none reads on in vain for long.
 

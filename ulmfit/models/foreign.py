@@ -7,6 +7,7 @@ Tensors are read with torch's `weights_only`, vocabularies by `pickles.read_stri
 from __future__ import annotations
 
 import re
+import warnings
 import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -101,11 +102,12 @@ def read_tensors(path: str | Path) -> dict[str, Tensor]:
     stand_ins: list[Any] = [(_Skipped, name) for name in _OPTIMISER_TYPES]
     try:
         _require_uncompressed(Path(path))
-        with torch.serialization.safe_globals(stand_ins):
+        with torch.serialization.safe_globals(stand_ins), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch's, about pickles that are refused right after
             content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
         # A file that is not torch's raises whatever its bytes happen to mean.
-        reason = str(error).strip().partition("\n")[0][:120]
+        reason = re.split(r"\n|\. ", str(error).strip())[0][:120]
         raise UserError(
             f"{path} is not a file of tensors alone ({type(error).__name__}: {reason}): it is refused; "
             "save the weights with learn.save(NAME), not learn.export()"

@@ -17,6 +17,7 @@ from ulmfit.errors import UserError
 from ulmfit.files import MANIFEST, atomic_folder, from_json, write_json
 from ulmfit.models.artefact import LanguageModelParts, load_language_model
 from ulmfit.models.manifest import read_manifest
+from ulmfit.models.parts import CARD
 
 KIND = "language_model_pair"
 DIRECTIONS = ("forward", "backward")
@@ -83,6 +84,7 @@ def save_language_model_pair(
     with atomic_folder(out, kind=KIND) as folder:
         for name, source in sources.items():
             _link_or_copy(source, folder / name)
+        (folder / CARD).write_text(_card(both), encoding="utf-8")
         write_json(folder / MANIFEST, asdict(PairManifest(prints, dict(settings))))
     for source in sources.values():
         shutil.rmtree(source, ignore_errors=True)
@@ -105,6 +107,17 @@ def load_language_model_pair(folder: str | Path) -> LanguageModelPairParts:
         if lm.fingerprint != expected:
             raise UserError(f"{lm.folder} is not the model that this pair was made of: {_AGAIN}")
     return LanguageModelPairParts(folder, manifest, forward, backward)
+
+
+def _card(both: Mapping[str, LanguageModelParts]) -> str:
+    """Say in a few lines what this pair is; each model has a card of its own."""
+    lines = [
+        f"- [{name}/]({name}/README.md): {lm.manifest.provenance.origin}, protocol {lm.manifest.provenance.protocol or 'unknown'}, "
+        + ", ".join(f"{key} {value:g}" for key, value in lm.manifest.provenance.metrics.items())
+        for name, lm in both.items()
+    ]
+    head = "# language models of both directions\n\nLoad them with `ulmfit.load(FOLDER)`.\n\n"
+    return head + "\n".join(lines) + "\n"
 
 
 def _require_pair(forward: LanguageModelParts, backward: LanguageModelParts) -> None:

@@ -19,6 +19,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save_file
 from torch import Tensor
 
+from ulmfit import __version__
 from ulmfit.config import TextConfig
 from ulmfit.errors import UserError
 from ulmfit.files import MANIFEST, from_json, hash_file, read_json, write_json
@@ -66,6 +67,13 @@ class TextPipeline:
         """Let a corpus be read as this pipeline reads: its tokenizer and rules are taken over, all else is as asked."""
         taken = {name: getattr(self.config, name) for name in _READING}
         return replace(asked, **taken, sp_model=str(self.subword_model or "") or None)
+
+    def reads(self, corpus: Corpus) -> bool:
+        """Tell whether a corpus has tokens of this kind: the same pieces, or words of any vocabulary."""
+        kinds = {self.config.tokenizer, corpus.config.tokenizer}
+        if kinds == {"subword"}:
+            return self.fingerprint == corpus.manifest.tokenizer_fingerprint
+        return len(kinds) == 1
 
     def tokenizer(self, folder: Path, versions: Mapping[str, str]) -> Tokenizer:
         """Build the tokenizer of a model in `folder`, and refuse one that has changed since `versions`."""
@@ -160,8 +168,9 @@ def hashes(folder: Path, names: Sequence[str]) -> dict[str, str]:
 
 
 def versions() -> dict[str, str]:
-    """List the libraries that files and tokens depend on."""
-    return {name: version(name) for name in ("torch", "safetensors", "spacy")}
+    """List the libraries that weights, files and tokens depend on."""
+    names = ("torch", "fastai", "safetensors", "spacy", "sentencepiece")
+    return {"ulmfit": __version__} | {name: version(name) for name in names}
 
 
 def save_history(folder: Path, history: Sequence[Mapping[str, Any]]) -> None:

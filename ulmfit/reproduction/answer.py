@@ -46,7 +46,6 @@ def result_of(planned: Planned, out: Path, *, corpus: Corpus, split: str) -> Res
     result = _result(planned, evidence, out, corpus)
     with atomic_file(folder / RESULT) as part:  # last: it vouches for the others
         write_json(part, {"made_of": key, "result": asdict(result)})
-        part.chmod(0o644)
     return result
 
 

@@ -60,12 +60,10 @@ def _prepared(asked: Experiment, lm: Source | None) -> Corpus:
 
 
 def _is_read_by(lm: Source, corpus: Corpus) -> bool:
-    """Tell whether a corpus was read with the tokenizer of a language model; of words any version will do."""
+    """Tell whether a corpus was read with the tokenizer of a language model; of words any version of spaCy will do."""
     text = (lm.forward if isinstance(lm, LanguageModelPair) else lm).parts.text
-    kinds = {text.config.tokenizer, corpus.config.tokenizer}
-    if kinds == {"subword"}:
-        return text.fingerprint == corpus.manifest.tokenizer_fingerprint
-    return len(kinds) == 1 and text.reading(corpus.config) == corpus.config
+    is_subword = text.config.tokenizer == "subword"
+    return text.reads(corpus) and (is_subword or text.reading(corpus.config) == corpus.config)
 
 
 def _data_set(

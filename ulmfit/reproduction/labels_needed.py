@@ -45,7 +45,7 @@ def sentence(curve: Sequence[Point], name: str, whole: Point) -> str:
 
 def _rounded(n: float) -> int:
     """Keep two digits: more would pretend to know."""
-    return int(round(n, 1 - math.floor(math.log10(n))))
+    return round(round(n, 1 - math.floor(math.log10(n))))
 
 
 def label_plot(summaries: Sequence[Summary], wholes: dict[str, Point]) -> Figure:

@@ -13,12 +13,11 @@ from pathlib import Path
 from ulmfit.config import preset, require
 from ulmfit.errors import UserError, nearest
 from ulmfit.evaluation.documents import EVALUATED
-from ulmfit.recipe import CLASSIFIER, FINETUNED, PRETRAINED, Recipe, first_model
+from ulmfit.recipe import CLASSIFIER, FINETUNED, PRETRAINED, Recipe, first_model, of_preset
 from ulmfit.reproduction.settings import apply_settings, stage_of
 from ulmfit.reproduction.tables import AS_IT_IS, NEEDS_LM, TABLES, Row
 from ulmfit.text.datasets import DATASETS
 from ulmfit.training.config import FinetuneConfig, StageConfig
-from ulmfit.training.presets import CLASSIFIER_PRESETS, FINETUNE_PRESETS, PRETRAIN_PRESETS
 
 N_SPLITS = 10  # with few labels, figures of fewer splits mean little
 ALL = None  # the number of labels when none is left out
@@ -108,12 +107,7 @@ class Experiment:
     def recipe(self, row: Row = AS_IT_IS, *, seed: int | None = None) -> Recipe:
         """Give the configs of a row; what the user sets comes last. The paper's tables are of forward encoders alone."""
         direction = self.direction or (None if self.table is None else "forward")
-        recipe = Recipe(
-            preset(self.preset),
-            PRETRAIN_PRESETS[self.preset],
-            FINETUNE_PRESETS[self.preset],
-            CLASSIFIER_PRESETS[self.preset],
-        ).shared(direction=direction, seed=seed)
+        recipe = of_preset(self.preset).shared(direction=direction, seed=seed)
         alone = () if self.table is None else ("stage3.linear=none",)
         return apply_settings(recipe, (*alone, *row.settings, *self.settings))
 

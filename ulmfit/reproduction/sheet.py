@@ -61,7 +61,6 @@ def write_results(results: Results, out: Path) -> None:
 def _write(path: Path, write: Callable[[Path], None]) -> None:
     with atomic_file(path) as part:
         write(part)
-        part.chmod(0o644)  # a temporary file is private, a result is not
 
 
 def _write_text(part: Path, text: str) -> None:

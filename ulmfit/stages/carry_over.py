@@ -6,10 +6,9 @@ from pathlib import Path
 
 from ulmfit.inference.language_model import LanguageModel
 from ulmfit.inference.pair import LanguageModelPair, Source, open_lm
-from ulmfit.models.artefact import TextPipeline, save_language_model
+from ulmfit.models.artefact import TextPipeline, carried_to, save_language_model
 from ulmfit.models.manifest import Provenance
 from ulmfit.models.pair import save_language_model_pair
-from ulmfit.models.transplant import transplant
 from ulmfit.stages.direction import resolve_direction
 from ulmfit.text.corpus import Corpus
 from ulmfit.training.config import least_clean
@@ -53,7 +52,7 @@ def _one(lm: LanguageModel, corpus: Corpus, out: Path, *, restart: bool) -> Lang
     settings = _settings(corpus, lm.parts.fingerprint, lm.direction)
     with open_run(out, settings=settings, restart=restart) as run:
         if not run.is_finished:
-            moved = transplant(lm.parts.weights, lm.vocab, corpus.vocab)
+            moved = carried_to(corpus, lm.parts)
             origin = lm.parts.manifest.provenance.origin
             provenance = Provenance(
                 origin=f"{STAGE} to {corpus.manifest.name}, from {origin}",

@@ -91,6 +91,9 @@ def train_direction(
             return LanguageModel.load(out)
         begin = start(corpus, lm, config=config)
         learn = lm_learner(corpus, begin, config=config)
+        moved = f"transplant: {begin.report}" if begin.report else ""
+        if begin.report and begin.report.kept_share < 1:
+            session.say(moved, config.direction)
         for notice in (learn.rows.notice, *(loader.dataset.notice for loader in learn.dls)):
             session.say(notice, config.direction)
         trained = train(
@@ -110,7 +113,7 @@ def train_direction(
                 metrics=_metrics(trained),
                 config=settings,
                 parent=settings["parent"] or corpus.fingerprint,
-                notes=(learn.rows.notice, *([f"transplant: {begin.report}"] if lm else [])),
+                notes=tuple(filter(None, (learn.rows.notice, moved))),
             )
             _write(out, learn, trained, provenance)
         wait()

@@ -138,7 +138,7 @@ def _write(
     provenance = _provenance(run.settings, corpus, lm.fingerprint, config, metrics, notes)
     save_classifier(
         run.out,
-        {config.direction: learn.model.state_dict()},
+        {config.direction: learn.answering_weights()},
         arch=learn.model.arch,
         vocab=corpus.vocab,
         text=TextPipeline.of(corpus),

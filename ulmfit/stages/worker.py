@@ -19,30 +19,19 @@ from ulmfit.errors import Stopped, UserError
 from ulmfit.files import from_json
 from ulmfit.history import TrainingProgress
 from ulmfit.models.arch import ArchConfig
-from ulmfit.stages.finetune_lm import finetune_lm
-from ulmfit.stages.pretrain_lm import pretrain_lm
-from ulmfit.stages.train_classifier import train_classifier
-from ulmfit.training.classifier_config import ClassifierConfig
-from ulmfit.training.config import FinetuneConfig, PretrainConfig
+from ulmfit.stages.table import STAGES
 from ulmfit.training.side_by_side import Job
 
 
 def train(job: Job, listener: Callable[[TrainingProgress], None]) -> None:
     """Run the stage of a job."""
     job.take_threads()
-    how: dict[str, Any] = {"progress": listener, "max_minutes": job.max_minutes}
-    if job.stage == "pretrain_lm":
-        arch = from_json(ArchConfig, job.config["arch"])
-        config = from_json(PretrainConfig, {**job.config, "arch": arch})
-        pretrain_lm(job.corpus, job.out, config=config, **how)
-        return
-    assert job.lm is not None
-    if job.stage == "finetune_lm":
-        config = from_json(FinetuneConfig, job.config)
-        finetune_lm(job.lm, job.corpus, job.out, config=config, **how)
-    else:
-        config = from_json(ClassifierConfig, job.config)
-        train_classifier(job.lm, job.corpus, job.out, config=config, **how)
+    stage, fields = STAGES[job.stage], dict(job.config)
+    if "arch" in fields:
+        fields["arch"] = from_json(ArchConfig, fields["arch"])
+    config = from_json(stage.config, fields)
+    inputs = [job.lm, job.corpus] if stage.needs_lm else [job.corpus]
+    stage.run(*inputs, job.out, config=config, progress=listener, max_minutes=job.max_minutes)
 
 
 def main(orders: TextIO, reports: TextIO) -> None:

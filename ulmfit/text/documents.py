@@ -243,9 +243,12 @@ class Source:
         is_labelled = self.label_kind != "none"
         n_documents = 0
         for part in self.parts:
+            n_before = n_documents
             for batch in part.documents(self.notices, is_labelled):
                 n_documents += len(batch.splits)
                 yield batch
+            if n_documents == n_before:
+                self.notices.append(f"{part.table.name} holds no document with text")
         if not n_documents:
             raise UserError(f"{self.name} holds no document with text: nothing to read")
 

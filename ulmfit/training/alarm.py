@@ -73,15 +73,15 @@ class Alarm(Callback):
         position, clip = self.learn.dls.train.state(), self.config.clip
         kept = f"; the last good state is kept in {self.checkpoint}"
         return Diverged(
-            f"{what} {_place(position)}: lower {self._rate(position.epoch)} or "
+            f"{what} {_place(position)}: lower {self._rate(position)} or "
             f"{'set --clip 0.1' if clip is None else f'lower --clip (now {clip:g})'}, and use "
             f"--restart{kept if self.checkpoint.exists() else ''}"
         )
 
-    def _rate(self, epoch: int) -> str:
-        """Name the flag that sets the rate of an epoch."""
-        frozen = getattr(self.config, "frozen_epochs", 0)
-        name = "frozen_lr" if epoch < frozen else "lr"
+    def _rate(self, position: Position) -> str:
+        """Name the flag that set the rate of the last step."""
+        epoch = position.epoch - (position.batch == 0)
+        name = "frozen_lr" if epoch < getattr(self.config, "frozen_epochs", 0) else "lr"
         return f"--{name.replace('_', '-')} (now {getattr(self.config, name):g})"
 
 

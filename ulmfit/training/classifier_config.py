@@ -5,14 +5,16 @@ The defaults are the paper's; where it says nothing, its authors' scripts.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from ulmfit.config import require
+from ulmfit.errors import UserError
 from ulmfit.models.arch import DROPOUTS, ArchConfig
 from ulmfit.models.classifier_arch import ClassifierArch, PoolingConfig
 from ulmfit.training.config import DIRECTIONS, StageConfig
-from ulmfit.training.schedules import CLASSIFIER_SCHEDULES, Phase
+from ulmfit.training.schedules import CLASSIFIER_SCHEDULES, Phase, Plan
 
 if TYPE_CHECKING:
     from ulmfit.text.corpus import Corpus
@@ -64,9 +66,19 @@ class ClassifierConfig(StageConfig):
     linear: float | None = None
     """How loud a linear model of tokens and pairs (NB-SVM, learnt from the same documents) speaks beside the encoder, 1 for as loud; None: not at all."""
 
+    backward_lr: float | None = None
+    """Peak rate of a backward model; None for that of a forward one (imdb_scripts/old/train_clas.py halves it)."""
+
     def __post_init__(self) -> None:
+        if self.schedule == "from_scratch":
+            raise UserError("--schedule is 'from_scratch': the paper's row of this name is --schedule full --from-scratch")  # fmt: skip
         super().__post_init__()
-        require(self.linear is None or self.linear > 0, "linear", self.linear, "above 0")
+        is_wide = self.max_len is None or self.max_len >= self.seq_len
+        require(is_wide, "max_len", self.max_len, f"--seq-len ({self.seq_len}) or more, or none")
+        backward = self.backward_lr
+        require(backward is None or backward > 0, "backward_lr", backward, "above 0")
+        is_sound = self.linear is None or 0 < self.linear < math.inf
+        require(is_sound, "linear", self.linear, "a number above 0, or none")
         require(
             self.class_weight in ("none", "balanced"),
             "class_weight",
@@ -96,6 +108,11 @@ class ClassifierConfig(StageConfig):
     def curve(self) -> str:
         """Name the curve that the rates follow."""
         return CLASSIFIER_SCHEDULES[self.schedule].curve
+
+    def plan(self) -> Plan:
+        """Gather what a schedule needs, at the rate of the direction."""
+        own = self.backward_lr if self.direction == "backward" else None
+        return replace(super().plan(), lr=own or self.lr)
 
     def phases(self, n_groups: int) -> tuple[Phase, ...]:
         """Lay out the training of a model with so many layer groups."""

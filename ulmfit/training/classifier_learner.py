@@ -21,7 +21,7 @@ from ulmfit.inference.classifier import Classifier as TrainedClassifier
 from ulmfit.inference.language_model import LanguageModel
 from ulmfit.inference.pair import open_one
 from ulmfit.models.artefact import LanguageModelParts, require_same_vocab
-from ulmfit.models.classifier import Classifier
+from ulmfit.models.classifier import Classifier, in_units
 from ulmfit.models.classifier_artefact import save_classifier
 from ulmfit.models.label_set import LabelSet
 from ulmfit.models.linear_part import LinearPart
@@ -83,18 +83,30 @@ class ClassifierLearner(StageLearner):
 
     def save_model(self, out: str | Path) -> TrainedClassifier:
         """Write the weights as they are, measured, as a classifier's folder, and open it."""
-        answering = self.answering()
+        answering, made = self.answering(), self.provenance()
+        if answering.accuracy is not None:
+            more = {"accuracy_with_linear": answering.accuracy}
+            made = replace(made, metrics={**made.metrics, **more})
         save_classifier(
             out,
-            {self.config.direction: self.model.state_dict()},
+            {self.config.direction: self.answering_weights()},
             arch=self.model.arch,
             vocab=self.corpus.vocab,
             text=TextPipeline.of(self.corpus),
             labels=answering.labels,
             linear=answering.linear,
-            provenance=self.provenance(),
+            provenance=made,
         )
         return TrainedClassifier.load(out)
+
+    def answering_weights(self) -> dict[str, Tensor]:
+        """Give the weights; those of a number answer in the unit of the labels."""
+        weights, loss = self.model.state_dict(), self.loss_func
+        return (
+            weights
+            if self.is_likelihood
+            else in_units(weights, centre=loss.centre, spread=loss.spread)
+        )
 
     def answering(self) -> Answering:
         """Learn what turns the encoder's logits into answers, from the documents that were held out."""
@@ -168,7 +180,9 @@ def classifier_learner(
     lesson = _lesson(corpus, rows, config)
     learnt, known = lesson.added_to(rows), lesson.known(corpus)
     torch.manual_seed(config.seed)
+    is_number = labels.kind == "number"
     arch = config.classifier(lm.arch, n_outputs=len(labels.names))
+    arch = replace(arch, head_bias=is_number)  # of labels the paper's head has none
     model = Classifier(arch, len(corpus.vocab), precision=config.precision)  # ty: ignore[invalid-argument-type]
     if not config.from_scratch:
         model.load_encoder(lm.weights)
@@ -181,7 +195,8 @@ def classifier_learner(
         seed=config.seed,
     )
     metric = partial(SumMetric, empty=DocumentSums())
-    names = [] if labels.kind == "number" else ["accuracy"]
+    centre, spread = unit_of(known, learnt) if is_number else (0.0, 1.0)
+    names = [] if is_number else ["accuracy"]
     learn: ClassifierLearner = ClassifierLearner.build(
         dls,
         model,
@@ -190,6 +205,8 @@ def classifier_learner(
             labels.kind,
             smoothing=config.label_smoothing,
             weights=label_weights(known, learnt) if config.class_weight == "balanced" else None,
+            centre=centre,
+            spread=spread,
         ),
         loss=metric("loss", DOCUMENT_METRICS["loss"]),
         metrics=[metric(name, DOCUMENT_METRICS[name]) for name in names],
@@ -208,6 +225,13 @@ def _lesson(corpus: Corpus, rows: Rows, config: ClassifierConfig) -> Lesson:
     from ulmfit.training.teacher import teach  # scikit-learn takes a second to import
 
     return teach(corpus, rows.train, pool)
+
+
+def unit_of(corpus: Corpus, rows: Rows) -> tuple[float, float]:
+    """Give mean and standard deviation of the numbers to learn from; 1 for the latter where they are all the same."""
+    assert corpus.labels is not None
+    numbers = corpus.labels[rows.train].astype(np.float64)
+    return float(numbers.mean()), float(numbers.std()) or 1.0
 
 
 def label_weights(corpus: Corpus, rows: Rows) -> Tensor | None:

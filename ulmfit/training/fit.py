@@ -20,6 +20,7 @@ from ulmfit.training.distributed import StepTogether, wait, world
 from ulmfit.training.interrupts import Interrupts
 from ulmfit.training.journal import Journal, Listener
 from ulmfit.training.learner import StageLearner
+from ulmfit.training.memory import enough_memory
 from ulmfit.training.metrics import Measured
 from ulmfit.training.resume import Checkpoints, KeepBest, Trainer
 from ulmfit.training.run import Run
@@ -68,7 +69,8 @@ def train(
                 trainer.restore(saved)
             left = follow.n_epochs - learn.dls.train.epoch
             if left and not best.is_over:
-                learn.fit(left)
+                with enough_memory(learn.config):
+                    learn.fit(left)
     return _outcome(learn, run, journal)
 
 

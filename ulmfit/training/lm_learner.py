@@ -19,9 +19,14 @@ from ulmfit.errors import UserError
 from ulmfit.inference.language_model import LanguageModel
 from ulmfit.inference.pair import open_one
 from ulmfit.models.arch import ArchConfig
-from ulmfit.models.artefact import LanguageModelParts, TextPipeline, save_language_model
+from ulmfit.models.artefact import (
+    LanguageModelParts,
+    TextPipeline,
+    carried_to,
+    save_language_model,
+)
 from ulmfit.models.language_model import LanguageModel as LanguageModelModule
-from ulmfit.models.transplant import TransplantReport, transplant
+from ulmfit.models.transplant import TransplantReport
 from ulmfit.text.batches import lm_dataloaders
 from ulmfit.text.corpus import Corpus
 from ulmfit.training.callbacks import CarryState
@@ -136,7 +141,7 @@ def start(corpus: Corpus, lm: LanguageModelParts | None, *, config: LMConfig) ->
             )
         return Start(config.arch)
     arch = config.regularised(lm.arch) if isinstance(config, FinetuneConfig) else lm.arch
-    moved = transplant(lm.weights, lm.vocab, corpus.vocab)
+    moved = carried_to(corpus, lm)
     return Start(arch, lm.manifest.provenance.protocol, moved.weights, moved.report)
 
 

@@ -42,14 +42,24 @@ class TokenLoss:
 class DocumentLoss:
     """Score a classifier's logits: cross entropy of one label, of several, or the squared error of a number.
 
-    A document weighs as much as its label. torch's own combination of weights and smoothing weighs
+    A number is learnt as its distance from `centre` in units of `spread`, the mean and the deviation of the labels: whatever
+    their unit, the rates that suit labels suit them, and a loss of 1 is that of always saying the mean. A document weighs as much as its label. torch's own combination of weights and smoothing weighs
     the smoothed part by all labels' weights, which pulls probabilities towards the heavy ones.
     """
 
     reduction = "mean"  # fastai sets it to none where it wants each document's loss
 
-    def __init__(self, kind: str, *, smoothing: float = 0.0, weights: Tensor | None = None) -> None:
+    def __init__(
+        self,
+        kind: str,
+        *,
+        smoothing: float = 0.0,
+        weights: Tensor | None = None,
+        centre: float = 0.0,
+        spread: float = 1.0,
+    ) -> None:
         self.kind, self.smoothing, self.weights = kind, smoothing, weights
+        self.centre, self.spread = centre, spread
         self.sums = DocumentSums()
         """Of the last batch that was scored without gradients: neither smoothed nor weighted."""
 
@@ -71,7 +81,7 @@ class DocumentLoss:
     def activation(self, logits: Tensor) -> Tensor:
         """Turn logits into what `get_preds` gives: probabilities, or the numbers themselves."""
         if self.kind == "number":
-            return logits
+            return self.centre + self.spread * logits
         return logits.sigmoid() if self.kind == "multi" else logits.softmax(dim=1)
 
     def decodes(self, found: Tensor) -> Tensor:
@@ -83,7 +93,7 @@ class DocumentLoss:
     def _losses(self, logits: Tensor, labels: Tensor, smoothing: float) -> Tensor:
         """Give each document's loss: (bs,)."""
         if self.kind == "number":
-            return (logits.squeeze(1) - labels).square()
+            return (logits.squeeze(1) - (labels - self.centre) / self.spread).square()
         if self.kind == "multi":
             truth = labels * (1 - smoothing) + smoothing / 2
             return F.binary_cross_entropy_with_logits(logits, truth, reduction="none").mean(1)
@@ -92,7 +102,8 @@ class DocumentLoss:
     def _of_documents(self, labels: Tensor) -> Tensor:
         assert self.weights is not None
         weights = self.weights.to(labels.device)  # fastai moves a loss only if it is a module
-        if self.kind == "multi":  # the mean weight of the labels that hold
+        if self.kind == "multi":
+            # The mean weight of the labels that hold, and of one more that weighs 1: there may be none.
             return (labels @ weights + 1) / (labels.sum(1) + 1)
         return weights[labels]
 

@@ -9,13 +9,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from ulmfit.errors import UserError
 from ulmfit.inference.language_model import LanguageModel
+from ulmfit.inference.pair import Source, open_one
 from ulmfit.models.artefact import require_same_vocab
 from ulmfit.models.state import State, resize
 from ulmfit.text.corpus import Corpus
+from ulmfit.text.holdout import lm_rows
 from ulmfit.text.lm_stream import LMStream
 from ulmfit.training.metrics import METRICS, TokenSums
 
@@ -40,18 +43,23 @@ class LMScores:
 
 @torch.no_grad()
 def evaluate_lm(
-    lm: LanguageModel | str | Path,
+    lm: Source | str | Path,
     corpus: Corpus | str | Path,
     *,
     split: str = "valid",
     full_context: bool = False,
     bs: int = 64,
 ) -> LMScores:
-    """Measure a language model on a split of a corpus with the same vocabulary, in eval mode."""
-    lm = lm if isinstance(lm, LanguageModel) else LanguageModel.load(lm)
+    """Measure a language model on a split of a corpus with the same vocabulary, in eval mode; of a pair the forward one.
+
+    Without a valid split, the documents that its training held out stand for it.
+    """
+    lm = open_one(lm)
     corpus = corpus if isinstance(corpus, Corpus) else Corpus.load(corpus)
     require_same_vocab(lm.parts, corpus)
     rows = corpus.rows(split)
+    if split == "valid" and not len(rows):
+        rows = _held_out(lm, corpus)
     if not len(rows):
         found = ", ".join(corpus.manifest.splits)
         raise UserError(f"{corpus.folder} has no {split} documents: --split may be {found}")
@@ -70,6 +78,22 @@ def evaluate_lm(
     whole = TokenSums(sums.nll, sums.hits, sums.tokens, round(float(characters)))
     metrics = {name: metric(whole) for name, metric in METRICS.items()}
     return LMScores(split, sums.tokens, full_context, metrics)
+
+
+def _held_out(lm: LanguageModel, corpus: Corpus) -> np.ndarray:
+    """Draw again what a training on this corpus held out."""
+    settings = lm.manifest.provenance.config
+    if settings.get("corpus") != corpus.fingerprint:
+        return corpus.rows("valid")
+    config = settings["config"]
+    return lm_rows(
+        corpus,
+        share=config["valid_share"],
+        seed=config["seed"],
+        max_valid=config.get("max_valid"),
+        n_labels=config.get("n_labels"),
+        protocol=config["protocol"],
+    ).valid
 
 
 def _read(lm: LanguageModel, stream: LMStream) -> TokenSums:

@@ -7,10 +7,17 @@ import functools
 import importlib
 import math
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
+
+from ulmfit.errors import UserError
+
+if TYPE_CHECKING:
+    from ulmfit.training.config import StageConfig
 
 
 def peak_mb() -> float:
@@ -30,6 +37,22 @@ def peak_mb() -> float:
 def peak_gpu_mb() -> float:
     """Return the peak of torch's memory on the first GPU in MB; not a number without one."""
     return torch.cuda.max_memory_allocated() / 2**20 if torch.cuda.is_available() else math.nan
+
+
+@contextmanager
+def enough_memory(config: StageConfig) -> Generator[None]:
+    """Say of a batch that does not fit into memory what to lower, instead of how the allocator failed."""
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:  # torch has no error of its own for a CPU's memory
+        is_full = isinstance(error, (MemoryError, torch.cuda.OutOfMemoryError))
+        if not is_full and "can't allocate memory" not in str(error):
+            raise
+        half, twice = max(1, config.bs // 2), 2 * config.accumulate
+        raise UserError(
+            f"a batch of {config.bs} does not fit into memory: --bs {half} --accumulate {twice} takes "
+            "about half of it and learns alike; --restart forgets what was trained with the other size"
+        ) from error
 
 
 def give_back() -> None:

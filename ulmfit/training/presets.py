@@ -106,7 +106,8 @@ CLASSIFIER_PRESETS: dict[str, ClassifierConfig] = {
     "paper": ClassifierConfig(),
     # imdb_scripts/old/train_clas.py; its backward model takes half the rate.
     "paper-code": ClassifierConfig(
-        schedule="paper_code", bs=32, epochs=50, div=8, div_final=8, rise=1 / 8, moms=(0.8, 0.8, 0.8)
+        schedule="paper_code", bs=32, epochs=50, div=8, div_final=8, rise=1 / 8, moms=(0.8, 0.8, 0.8),
+        backward_lr=5e-3,
     ),
     # fastai 1, examples/ULMFit.ipynb, the forward model.
     "fastai-v1": ClassifierConfig(

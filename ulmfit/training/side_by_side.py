@@ -118,7 +118,7 @@ def _listen(
             listener(_progress(message["progress"]))
             continue
         n_left -= 1
-        found = _failure(message, reason)
+        found = _failure(message, interrupts.reason())
         # The others stop because of it: what they say of that is no news.
         failure = failure or found
     if failure:
@@ -170,6 +170,7 @@ class _Worker:
             stdout=subprocess.PIPE,
             text=True,
             encoding="utf-8",
+            start_new_session=True,  # Ctrl-C is for this process, which passes it on
         )
         assert self._process.stdin is not None
         with suppress(BrokenPipeError):  # it has died already: its reader tells
