@@ -6,16 +6,17 @@ is its help text and its source. Published sets of values are in presets.py.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING
 
 from ulmfit.config import require
+from ulmfit.errors import UserError
+from ulmfit.files import field_types, fits
 from ulmfit.models.arch import DROPOUTS, ArchConfig
 from ulmfit.text.epochs import EpochSize
 from ulmfit.training.schedules import (
     SCHEDULES,
     SHAPES,
-    Momenta,
     Phase,
     Plan,
     Shape,
@@ -33,6 +34,15 @@ PROTOCOLS = ("clean", "transductive", "as_published")  # each one sees more than
 def least_clean(*protocols: str) -> str:
     """Choose, among protocols, the one that has seen most of the test documents; one that is not known counts as clean."""
     return max((p for p in protocols if p in PROTOCOLS), key=PROTOCOLS.index, default="clean")
+
+
+def require_config(config: object, *kinds: type[StageConfig], stage: str) -> None:
+    """Refuse what is none of these kinds of configs, the last of which is the stage's own."""
+    if not isinstance(config, kinds):
+        raise UserError(
+            f"config is a {type(config).__name__}: {kinds[-1].__module__}.{kinds[-1].__name__}(...) or "
+            f"ulmfit.training.presets.stage_preset({stage!r}, 'tiny') gives one"
+        )
 
 
 @dataclass(frozen=True)
@@ -63,7 +73,7 @@ class StageConfig:
     """Peak rate / first rate, the paper's ratio; by default the schedule's own."""
     div_final: float | None = None
     """Peak rate / last rate; by default the schedule's own. stlr and clr end where they began."""
-    moms: Momenta | None = None
+    moms: tuple[float, float, float] | None = None
     """Adam's beta 1 at the start, the peak and the end; by default the schedule's own (Howard & Ruder 2018, 4.1: 0.7)."""
     sqr_mom: float = 0.99
     """Adam's beta 2 (Howard & Ruder 2018, 4.1)."""
@@ -99,6 +109,7 @@ class StageConfig:
     """Seed of weights, batches, dropout and of the documents held out."""
 
     def __post_init__(self) -> None:
+        self._check_types()
         for name, allowed in {
             "direction": self.directions(),
             "schedule": self.schedules(),
@@ -128,6 +139,16 @@ class StageConfig:
             most is None or least <= most, "max_batches", most, f"{least} (--min-batches) or more"
         )
         self._check_rates()
+
+    def _check_types(self) -> None:
+        """Refuse values of another type than their field's; numpy's numbers become Python's, as JSON needs them."""
+        hints = field_types(type(self))
+        for f in fields(self):
+            value = getattr(self, f.name)
+            if getattr(value, "ndim", None) == 0:
+                value = value.item()
+                object.__setattr__(self, f.name, value)
+            require(fits(value, hints[f.name]), f.name, value, f"values of the type {f.type}")
 
     def _check_rates(self) -> None:
         require(self.factor >= 1, "factor", self.factor, "1 or more")
