@@ -18,6 +18,7 @@ import ulmfit
 from ulmfit.errors import UserError
 from ulmfit.evaluation.documents import taught_rows
 from ulmfit.models.threads import one_thread
+from ulmfit.text.batches import classifier_dataloaders
 from ulmfit.text.corpus import Corpus
 from ulmfit.training.classifier_learner import ClassifierLearner
 from ulmfit.training.presets import CLASSIFIER_PRESETS, FINETUNE_PRESETS
@@ -60,6 +61,21 @@ def test_get_preds_are_the_probabilities_in_the_order_of_the_documents(
     assert truth.tolist() == demo_corpus.labels[rows].tolist()
     assert answers.tolist() == logits.argmax(1).tolist()
     assert losses.mean().item() == pytest.approx(loss, abs=1e-5)
+
+
+def test_documents_without_label_are_answered_as_well(
+    learn: ClassifierLearner, demo_corpus: Corpus
+) -> None:
+    labels = np.array(demo_corpus.labels)
+    labels[demo_corpus.rows("test")] = -1
+    unknown = replace(demo_corpus, labels=labels)
+    known, others = (
+        classifier_dataloaders(corpus, valid="test", device=learn.dls.device).valid
+        for corpus in (demo_corpus, unknown)
+    )
+    with learn.no_bar(), learn.no_logging():
+        assert torch.equal(learn.get_preds(dl=others)[0], learn.get_preds(dl=known)[0])
+        assert math.isnan(learn.validate(dl=others)[0])
 
 
 def test_metrics_of_fastai_see_logits(learn: ClassifierLearner) -> None:
