@@ -47,7 +47,7 @@ def test_a_wrong_value_names_the_flag_and_what_is_allowed(field: str, value: obj
 @pytest.mark.parametrize(
     ("field", "value"),
     [
-        ("bs", "32"), ("epochs", 1.5), ("seed", None), ("lr", "1e-2"), ("jitter", "no"), ("moms", (0.8, 0.7)),
+        ("bs", "32"), ("epochs", 1.5), ("seed", None), ("lr", "1e-2"), ("jitter", "no"),
         ("group_factors", ("a",)), ("direction", None), ("clip", (1.0,)), ("max_valid", True),
     ],
 )  # fmt: skip

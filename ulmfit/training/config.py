@@ -17,6 +17,7 @@ from ulmfit.text.epochs import EpochSize
 from ulmfit.training.schedules import (
     SCHEDULES,
     SHAPES,
+    Momenta,
     Phase,
     Plan,
     Shape,
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 DIRECTIONS = ("forward", "backward", "both")
 PRECISIONS = ("auto", "fp32", "bf16")
+_MOMS = "three numbers, at least 0 and below 1"
 PROTOCOLS = ("clean", "transductive", "as_published")  # each one sees more than the one before
 
 
@@ -73,7 +75,7 @@ class StageConfig:
     """Peak rate / first rate, the paper's ratio; by default the schedule's own."""
     div_final: float | None = None
     """Peak rate / last rate; by default the schedule's own. stlr and clr end where they began."""
-    moms: tuple[float, float, float] | None = None
+    moms: Momenta | None = None
     """Adam's beta 1 at the start, the peak and the end; by default the schedule's own (Howard & Ruder 2018, 4.1: 0.7)."""
     sqr_mom: float = 0.99
     """Adam's beta 2 (Howard & Ruder 2018, 4.1)."""
@@ -148,7 +150,8 @@ class StageConfig:
             if getattr(value, "ndim", None) == 0:
                 value = value.item()
                 object.__setattr__(self, f.name, value)
-            require(fits(value, hints[f.name]), f.name, value, f"values of the type {f.type}")
+            allowed = _MOMS if f.name == "moms" else f"values of the type {f.type}"
+            require(fits(value, hints[f.name]), f.name, value, allowed)
 
     def _check_rates(self) -> None:
         require(self.factor >= 1, "factor", self.factor, "1 or more")
@@ -163,7 +166,7 @@ class StageConfig:
             require(value >= 1, name, value, "1 or more")
         moms = self.shape().moms
         is_triple = len(moms) == 3 and all(0 <= m < 1 for m in moms)
-        require(is_triple, "moms", moms, "three numbers, at least 0 and below 1")
+        require(is_triple, "moms", moms, _MOMS)
 
     @staticmethod
     def directions() -> tuple[str, ...]:
