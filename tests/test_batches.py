@@ -247,6 +247,15 @@ def test_unlabelled_documents_make_batches_without_labels():
     assert list(dls.train.table().columns) == ["text"]
 
 
+def test_documents_without_label_beside_others_that_have_one():
+    corpus = make_corpus()
+    corpus.labels[corpus.rows("unsup")] = -1
+    dls = classifier_dataloaders(corpus, bs=9, valid="unsup", device="cpu")
+    assert [len(batch) for batch in dls.valid] == [2] * len(dls.valid)
+    assert len(dls.train.one_batch()) == 3
+    assert list(dls.valid.table().columns) == ["text"]
+
+
 def test_tables_show_the_words_and_not_the_padding(capsys):
     corpus = make_corpus()
     table = classifier_dataloaders(corpus, bs=9, device="cpu").valid.table(max_n=3)
@@ -275,6 +284,24 @@ def test_empty_split_is_named():
         classifier_dataloaders(corpus, valid="tset")
     with pytest.raises(UserError, match="the tset split has 0 tokens"):
         lm_dataloaders(corpus, valid=("tset",))
+    with pytest.raises(UserError, match="give it more text, or name another"):
+        lm_dataloaders(corpus, valid=("tset",))
+    with pytest.raises(UserError, match="no split is named: give one or more of train"):
+        lm_dataloaders(corpus, train=())
+
+
+@pytest.mark.parametrize(
+    ("make", "wrong"),
+    [
+        (lm_dataloaders, {"bs": 0}), (lm_dataloaders, {"seq_len": 0}), (lm_dataloaders, {"seed": -1}),
+        (classifier_dataloaders, {"bs": 0}), (classifier_dataloaders, {"max_len": 0}),
+        (classifier_dataloaders, {"max_tokens": -1}), (classifier_dataloaders, {"seed": -1}),
+    ],
+)  # fmt: skip
+def test_wrong_sizes_are_named(make, wrong):
+    ((name, value),) = wrong.items()
+    with pytest.raises(UserError, match=f"--{name.replace('_', '-')} is {value}; allowed: "):
+        make(make_corpus(), device="cpu", **wrong)
 
 
 def test_batches_go_to_the_device():

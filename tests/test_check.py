@@ -168,6 +168,16 @@ def test_looks_like(texts: list[str], expected: str, found: str | None) -> None:
     assert looks_like(texts, expected) == found
 
 
+def test_a_column_of_labels_that_nobody_has_is_named() -> None:
+    rows = pd.DataFrame({"text": [text for text, _ in clean()], "toxic": [0, 1] * 30, "zero": 0})
+    report = check(rows, label=["toxic", "zero"])
+    assert one(report, "labels").detail == "2 in train: 'toxic' 30, 'zero' 0"
+    assert one(report, "rare labels").detail == "fewer than 10 train documents: 'zero'"
+    tested = pd.concat([rows.assign(split="train"), rows.assign(zero=1, split="test")])
+    found = one(check(tested, label=["toxic", "zero"], split="split"), "unseen labels")
+    assert found.detail == "in test but not in train: 'zero'"
+
+
 def test_sample_is_bounded_and_fair() -> None:
     """Of 10 times as many documents as fit, every tenth of the stream keeps about its share."""
     part, chance = survey.SplitSurvey(), random.Random(1)

@@ -52,6 +52,8 @@ def test_an_unknown_split_is_one_line(demo_corpus: Corpus) -> None:
 def test_no_document_beyond_the_last(demo_corpus: Corpus) -> None:
     with pytest.raises(IndexError):
         demo_corpus[len(demo_corpus)]
+    with pytest.raises(IndexError, match="document -1 of"):
+        demo_corpus.label(-1)
     assert sum(1 for _ in demo_corpus) == len(demo_corpus)
 
 

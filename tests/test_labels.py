@@ -54,3 +54,12 @@ def test_no_labels_are_none() -> None:
 def test_names_sort_by_their_numbers() -> None:
     found = store("category", [["10 stars", "2 stars", "no stars", "1", "9" * 5000]]).finish("f")
     assert found.names == ("1", "2 stars", "10 stars", "9" * 5000, "no stars")
+
+
+def test_labels_with_columns_of_their_own_stay_as_named() -> None:
+    labels = LabelStore("multi", ("toxic", "insult", "zero"))
+    labels.add([("insult",), (), None], ["train"] * 3)
+    found = labels.finish("f")
+    assert found.names == ("toxic", "insult", "zero")
+    assert found.values is not None
+    assert found.values.tolist() == [[0, 1, 0], [0, 0, 0], [-1, -1, -1]]

@@ -18,6 +18,7 @@ import ulmfit
 from ulmfit.errors import UserError
 from ulmfit.evaluation.documents import taught_rows
 from ulmfit.models.threads import one_thread
+from ulmfit.text.batches import classifier_dataloaders
 from ulmfit.text.corpus import Corpus
 from ulmfit.training.classifier_learner import ClassifierLearner
 from ulmfit.training.presets import CLASSIFIER_PRESETS, FINETUNE_PRESETS
@@ -60,6 +61,21 @@ def test_get_preds_are_the_probabilities_in_the_order_of_the_documents(
     assert truth.tolist() == demo_corpus.labels[rows].tolist()
     assert answers.tolist() == logits.argmax(1).tolist()
     assert losses.mean().item() == pytest.approx(loss, abs=1e-5)
+
+
+def test_documents_without_label_are_answered_as_well(
+    learn: ClassifierLearner, demo_corpus: Corpus
+) -> None:
+    labels = np.array(demo_corpus.labels)
+    labels[demo_corpus.rows("test")] = -1
+    unknown = replace(demo_corpus, labels=labels)
+    known, others = (
+        classifier_dataloaders(corpus, valid="test", device=learn.dls.device).valid
+        for corpus in (demo_corpus, unknown)
+    )
+    with learn.no_bar(), learn.no_logging():
+        assert torch.equal(learn.get_preds(dl=others)[0], learn.get_preds(dl=known)[0])
+        assert math.isnan(learn.validate(dl=others)[0])
 
 
 def test_metrics_of_fastai_see_logits(learn: ClassifierLearner) -> None:
@@ -237,3 +253,63 @@ def test_a_summary_counts_all_weights_and_says_what_learns(learn: ClassifierLear
     assert f"{n_weights:,} weights in all" == lines[-1]
     assert n_weights == sum(weight.numel() for weight in learn.model.parameters())
     learn.unfreeze()
+
+
+def test_a_learner_does_not_replace_what_a_stage_has_made(
+    learn: ClassifierLearner, demo_corpus: Corpus, lm: ulmfit.LanguageModel, tmp_path: Path
+) -> None:
+    config = replace(FINETUNE_PRESETS["tiny"], bs=4, seq_len=8, min_batches=None, max_batches=1)
+    ulmfit.finetune_lm(lm, demo_corpus, tmp_path / "lm", config=config, progress=lambda _: None)
+    before = (tmp_path / "lm" / "manifest.json").read_bytes()
+    other = ulmfit.language_model_learner(demo_corpus, lm, config=config)
+    for own in (other, learn):
+        with pytest.raises(UserError, match="lm is what finetune_lm made: choose another folder"):
+            own.save_model(tmp_path / "lm")
+    assert (tmp_path / "lm" / "manifest.json").read_bytes() == before
+    other.save_model(tmp_path / "own")
+    other.save_model(tmp_path / "own")  # a Learner's own may be replaced
+
+
+def test_what_fastai_users_know_points_to_what_takes_its_place(
+    learn: ClassifierLearner, demo_corpus: Corpus, lm: ulmfit.LanguageModel
+) -> None:
+    for ask in (learn.load_encoder, learn.save_encoder):
+        with pytest.raises(UserError, match=r"save_model\(OUT\), then ulmfit.text_classifier"):
+            ask("finetuned")
+    for ask in (lambda: learn.dls.test_dl(["a fine film"]), learn.tta):
+        with pytest.raises(UserError, match=r"save_model\(OUT\)\.predict\(texts\)"):
+            ask()
+    assert learn.to_bf16() is learn and learn.to_fp16("a", loss_scale=1) is learn
+    own = ulmfit.language_model_learner(demo_corpus, lm, config=FINETUNE_PRESETS["tiny"])
+    with pytest.raises(UserError, match=r"show_results.*evaluate_lm.*score"):
+        own.get_preds()
+
+
+def test_another_loss_is_refused_in_one_line(demo_corpus: Corpus, lm: ulmfit.LanguageModel) -> None:
+    for learn in (
+        ulmfit.language_model_learner(demo_corpus, lm, config=FINETUNE_PRESETS["tiny"]),
+        ulmfit.text_classifier_learner(demo_corpus, lm, config=CONFIG),
+    ):
+        learn.loss_func = torch.nn.functional.cross_entropy
+        for ask in (learn.validate, lambda own=learn: own.fit(1)):
+            with learn.no_bar(), learn.no_logging(), pytest.raises(UserError, match="its own loss"):
+                ask()
+
+
+def test_a_config_of_another_kind_is_named(
+    demo_corpus: Corpus, lm: ulmfit.LanguageModel, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    for ask, found, stage in (
+        (lambda: ulmfit.language_model_learner(demo_corpus, lm, config="tiny"), "str", "finetune"),
+        (lambda: ulmfit.text_classifier_learner(demo_corpus, lm, config="tiny"), "str", "train"),
+        (lambda: ulmfit.train_classifier(lm, demo_corpus, out, config="tiny"), "str", "train"),
+        (lambda: ulmfit.pretrain_lm(demo_corpus, out, config="tiny"), "str", "pretrain_lm"),
+        (
+            lambda: ulmfit.finetune_lm(lm, demo_corpus, out, config=CONFIG),  # type: ignore[arg-type]
+            "ClassifierConfig",
+            "finetune_lm",
+        ),
+    ):
+        with pytest.raises(UserError, match=rf"config is a {found}: .*stage_preset\('{stage}"):
+            ask()

@@ -185,6 +185,7 @@ def test_control_tokens_that_are_carried_out(
     ("wrong", "says"),
     [
         ({"n_tokens": 0}, "--n-tokens is 0"),
+        ({"n_tokens": 2.5}, "--n-tokens is 2.5; allowed: a whole number"),
         ({"temperature": -1.0}, "--temperature is -1"),
         ({"top_p": 2.0}, "--top-p is 2"),
         ({"seed": -1}, "--seed is -1"),
@@ -193,6 +194,12 @@ def test_control_tokens_that_are_carried_out(
 def test_wrong_arguments_are_named(folder: Path, wrong: dict[str, float], says: str) -> None:
     with pytest.raises(UserError, match=says):
         LanguageModel.load(folder).generate(PROMPT, **wrong)
+
+
+def test_a_number_of_tokens_may_be_numpys(folder: Path) -> None:
+    lm = LanguageModel.load(folder)
+    found = lm.generate(PROMPT, np.int64(3), seed=0)  # type: ignore[arg-type]
+    assert found == lm.generate(PROMPT, 3, seed=0)
 
 
 def test_threads_do_not_meet(lm: LanguageModel) -> None:

@@ -208,6 +208,11 @@ def test_several_labels_and_numbers(tmp_path: Path) -> None:
     multi = prepare(frame, tmp_path / "m", label=("dull", "long"), config=ALL_WORDS)
     assert np.asarray(multi.labels).tolist() == [[1, 1], [0, 1], [1, 0]]
     assert multi.label(0) == "dull, long"
+    more = frame.assign(zero=0)
+    kept = prepare(more, tmp_path / "k", label=["long", "zero", "dull"], config=ALL_WORDS)
+    assert kept.label_names == ("long", "zero", "dull")
+    assert np.asarray(kept.labels).tolist() == [[1, 0, 1], [1, 0, 0], [0, 0, 1]]
+    assert kept.label_counts() == {"long": 2, "zero": 0, "dull": 2}
     config = TextConfig(min_freq=1, label_kind="number")
     number = prepare(frame, tmp_path / "n", label="stars", config=config)
     assert np.isnan(number.labels[1])

@@ -146,6 +146,16 @@ def test_numbers():
         labels({"text": ["a", "b"], "label": ["1", "many"]}, config=NUMBER)
 
 
+def test_numbers_beyond_what_labels_are_kept_in_are_refused():
+    largest = float(np.finfo(np.float32).max)
+    assert labels({"text": ["a", "b"], "label": [largest, -largest]}, config=NUMBER) == [
+        largest,
+        -largest,
+    ]
+    with pytest.raises(UserError, match=r"row 2: label is 1e\+39, beyond what 32 bits hold"):
+        labels({"text": ["a", "b"], "label": [1, 1e39]}, config=NUMBER)
+
+
 def test_several_label_columns_are_multi_label():
     frame = pd.DataFrame(
         {"text": list("abcd"), "x": [1, 0, 1.0, None], "y": ["0", "0", "true", None]}
@@ -155,6 +165,26 @@ def test_several_label_columns_are_multi_label():
     assert [label for _, label, _ in rows(source)] == [("x",), (), ("x", "y"), None]
     with pytest.raises(UserError, match="row 1: label column 'y' is 2; allowed: 0 or 1"):
         rows(open_source(pd.DataFrame({"text": ["a"], "y": [2]}), label=["y"]))
+
+
+def test_columns_may_be_named_by_an_index_or_an_array():
+    frame = pd.DataFrame({"text": ["a", "b"], "x": [1, 0], "y": [0, 1]})
+    for named in (frame.columns[1:], np.array(["x", "y"])):
+        assert labels(frame, label=named) == [("x",), ("y",)]
+
+
+def test_columns_of_labels_are_asked_of_no_list():
+    for texts in (["a", "b"], pd.Series(["a", "b"]), {"train": ["a"], "test": np.array(["b"])}):
+        with pytest.raises(UserError, match="a list of texts has no columns: leave label"):
+            open_source(texts, label="stars")
+    with pytest.raises(UserError, match="a list of texts has no columns"):
+        open_source(["a", "b"], split="part")
+    assert rows(open_source({"train": ["a"]}, label=None)) == [("a", None, "train")]
+
+
+def test_a_split_column_and_further_splits_contradict(reviews):
+    with pytest.raises(UserError, match="split='part' and further splits contradict each other"):
+        open_source({"train": reviews, "unsup": ["more"]}, split="part")
 
 
 def test_a_delimiter_splits_one_cell():

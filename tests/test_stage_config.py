@@ -5,11 +5,13 @@ from __future__ import annotations
 import ast
 import inspect
 import itertools
+import json
 import subprocess
 import sys
-from dataclasses import FrozenInstanceError, fields, replace
+from dataclasses import FrozenInstanceError, asdict, fields, replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import ulmfit
@@ -44,6 +46,24 @@ from ulmfit.training.schedules import rates
 def test_a_wrong_value_names_the_flag_and_what_is_allowed(field: str, value: object) -> None:
     with pytest.raises(UserError, match=f"--{field.replace('_', '-')} is .*allowed: "):
         replace(FinetuneConfig(), **{field: value})
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("bs", "32"), ("epochs", 1.5), ("seed", None), ("lr", "1e-2"), ("jitter", "no"),
+        ("group_factors", ("a",)), ("direction", None), ("clip", (1.0,)), ("max_valid", True),
+    ],
+)  # fmt: skip
+def test_a_value_of_another_type_is_refused_in_one_line(field: str, value: object) -> None:
+    with pytest.raises(UserError, match=f"--{field.replace('_', '-')} is .*allowed: values of the"):
+        replace(FinetuneConfig(), **{field: value})
+
+
+def test_numbers_of_numpy_become_pythons() -> None:
+    config = FinetuneConfig(seed=np.int64(3), lr=np.float32(0.5), jitter=np.bool_(False))  # type: ignore[arg-type]
+    assert json.loads(json.dumps(asdict(config)))["seed"] == 3
+    assert (type(config.lr), config.lr, config.jitter) == (float, 0.5, False)
 
 
 def test_a_dropout_is_checked_as_it_is_used() -> None:

@@ -329,3 +329,11 @@ def test_kill_9_at_random_moments(
     assert n_killed > 1
     for name, tensor in lm.parts.weights.items():
         assert torch.equal(tensor, ulmfit.load(out).parts.weights[name]), name
+
+
+@pytest.mark.parametrize("wrong", [0, -1.5, "3", float("nan")])
+def test_a_limit_of_time_that_is_none_is_refused(
+    demo_corpus: Corpus, tmp_path: Path, wrong: float
+) -> None:
+    with pytest.raises(UserError, match=r"--max-minutes is .*; allowed: above 0"):
+        ulmfit.pretrain_lm(demo_corpus, tmp_path / "lm", config=PRETRAIN, max_minutes=wrong)

@@ -19,7 +19,9 @@ from torch.nn import functional as F
 import ulmfit
 from ulmfit.errors import UserError
 from ulmfit.evaluation.documents import trial_of
+from ulmfit.inference.answers import decide
 from ulmfit.models.classifier import Classifier as Module
+from ulmfit.models.label_set import LabelSet
 from ulmfit.models.threads import one_thread
 from ulmfit.stages.carry_over import carry_over
 from ulmfit.text.corpus import Corpus
@@ -509,3 +511,13 @@ def test_what_a_notebook_trained_becomes_a_folder(
     order = np.argsort([-len(d) for d in documents], kind="stable")
     assert np.abs(clf.logits(documents, "forward", precision="fp32")[order] - logits).max() < 0.02
     assert clf.predict(["wonderful word1"]).shape == (1,)
+
+
+def test_a_label_holds_from_half_on_wherever_it_is_decided() -> None:
+    loss, even = DocumentLoss("multi"), torch.zeros(1, 2)
+    found = loss.activation(even)
+    chosen = decide(found.numpy(), LabelSet("multi", ("a", "b")))
+    assert loss.decodes(found).tolist() == [[True, True]] and chosen[0] == ("a", "b")
+    with torch.no_grad():
+        loss(Output(even), torch.ones(1, 2))
+    assert loss.sums.hits == 1

@@ -143,34 +143,34 @@ def from_json(kind: Any, content: Any) -> Any:
     """
     if not isinstance(content, Mapping):
         raise TypeError(f"{reprlib.repr(content)} where fields are needed")
-    hints = _hints(kind)
+    hints = field_types(kind)
     if set(hints) != set(content):
         raise KeyError(f"fields {' '.join(sorted(set(hints) ^ set(content)))}")
     for name, value in content.items():
-        if not _fits(value, hints[name]):
+        if not fits(value, hints[name]):
             raise TypeError(f"{name} is {reprlib.repr(value)}")
     return kind(**{name: tuple(v) if isinstance(v, list) else v for name, v in content.items()})
 
 
 @cache
-def _hints(kind: Any) -> dict[str, Any]:
+def field_types(kind: Any) -> dict[str, Any]:
     """Name the type of each field of a dataclass."""
     hints = get_type_hints(kind)
     return {field.name: hints[field.name] for field in fields(kind)}
 
 
-def _fits(value: Any, hint: Any) -> bool:
+def fits(value: Any, hint: Any) -> bool:
     """Tell whether a value, read from JSON or built from it already, is of a field's type."""
     origin, inner = get_origin(hint), get_args(hint)
     if origin in (Union, UnionType):
-        return any(_fits(value, option) for option in inner)
+        return any(fits(value, option) for option in inner)
     if origin is tuple:
         if not isinstance(value, list | tuple):
             return False
         kinds = inner[:1] * len(value) if inner[-1] is Ellipsis else inner
-        return len(kinds) == len(value) and all(map(_fits, value, kinds))
+        return len(kinds) == len(value) and all(map(fits, value, kinds))
     if origin in (dict, Mapping):
-        return isinstance(value, dict) and all(_fits(v, inner[1]) for v in value.values())
+        return isinstance(value, dict) and all(fits(v, inner[1]) for v in value.values())
     if hint in (int, float):
         is_number = isinstance(value, (int, hint)) and not isinstance(value, bool)
         return is_number and not (isinstance(value, int) and abs(value) > _LIMIT_INT)

@@ -9,6 +9,7 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
+from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ulmfit.config import TextConfig
+from ulmfit.config import TextConfig, require
 from ulmfit.errors import UserError
 from ulmfit.history import HISTORY, STEPS, plot_history, read_history, read_steps
 from ulmfit.inference.reading import PIECE, negative_log_likelihoods, pooled_states
@@ -168,8 +169,8 @@ class LanguageModel:
         field mark is generated, nor a new document; with `stop_at_document` its beginning ends the text early.
         """
         sampling = Sampling(temperature, top_k, top_p, min_p)
-        if n_tokens < 1:
-            raise UserError(f"--n-tokens is {n_tokens}; allowed: 1 or more")
+        is_allowed = isinstance(n_tokens, Integral) and n_tokens >= 1
+        require(is_allowed, "n_tokens", n_tokens, "a whole number, 1 or more")
         generator = new_generator(seed)
         backward = is_backward(self.direction)
         (ids,) = self._encoder.encode([prompt])

@@ -7,8 +7,10 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from io import BytesIO
+from numbers import Real
 from pathlib import Path
 
+from ulmfit.config import require
 from ulmfit.errors import UserError
 from ulmfit.files import MANIFEST
 from ulmfit.history import STEPS, TrainingProgress, plot_history, steps_csv
@@ -38,6 +40,11 @@ class Session:
     restart: bool
     max_minutes: float | None
     began_at: float = field(default_factory=time.monotonic)
+
+    def __post_init__(self) -> None:
+        minutes = self.max_minutes
+        is_allowed = minutes is None or (isinstance(minutes, Real) and minutes > 0)
+        require(is_allowed, "max_minutes", minutes, "above 0, as a number")
 
     def minutes_left(self) -> float | None:
         """Say how much of `max_minutes` is left: two directions share it."""

@@ -9,7 +9,7 @@ from ulmfit.inference.language_model import LanguageModel
 from ulmfit.inference.pair import LanguageModelPair
 from ulmfit.stages.direction import Session, both, train_direction
 from ulmfit.text.corpus import Corpus
-from ulmfit.training.config import PretrainConfig
+from ulmfit.training.config import PretrainConfig, require_config
 from ulmfit.training.journal import Listener
 
 
@@ -28,6 +28,7 @@ def pretrain_lm(
     drops an unfinished training of other settings; `max_minutes` stops at a checkpoint.
     """
     config = config or PretrainConfig()
+    require_config(config, PretrainConfig, stage="pretrain_lm")
     session = Session("pretrain_lm", progress, restart=restart, max_minutes=max_minutes)
     corpus = corpus if isinstance(corpus, Corpus) else Corpus.load(corpus)
 

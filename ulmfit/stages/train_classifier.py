@@ -25,7 +25,7 @@ from ulmfit.text.corpus import Corpus
 from ulmfit.training.alone import alone
 from ulmfit.training.classifier_config import ClassifierConfig
 from ulmfit.training.classifier_learner import ClassifierLearner, classifier_learner
-from ulmfit.training.config import least_clean
+from ulmfit.training.config import least_clean, require_config
 from ulmfit.training.fit import Trained, train
 from ulmfit.training.journal import Listener
 from ulmfit.training.run import Run, Settings, open_run
@@ -48,6 +48,7 @@ def train_classifier(
     where it was interrupted, or returns what is finished.
     """
     config = config or ClassifierConfig()
+    require_config(config, ClassifierConfig, stage="train_classifier")
     session = Session("train_classifier", progress, restart=restart, max_minutes=max_minutes)
     lm = open_lm(lm)
     corpus = corpus if isinstance(corpus, Corpus) else Corpus.load(corpus)

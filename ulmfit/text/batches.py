@@ -18,11 +18,12 @@ import torch
 from fastai.data.core import DataLoaders
 from fastai.torch_core import default_device
 
+from ulmfit.config import SPLITS
 from ulmfit.errors import UserError
 from ulmfit.text import display
 from ulmfit.text.buckets import DocumentBatches
 from ulmfit.text.epochs import WHOLE, EpochSize
-from ulmfit.text.holdout import Rows
+from ulmfit.text.holdout import Rows, with_label
 from ulmfit.text.lm_stream import LMStream, Position
 
 if TYPE_CHECKING:
@@ -99,13 +100,15 @@ class _Loader:
         """Put the batches to come on `device`."""
         self.device = torch.device(device)
 
-    def new(
-        self, *, shuffle: bool | None = None, drop_last: bool = False, get_idxs: object = None
-    ) -> _Loader:
+    def new(self, *given: Any, shuffle: bool | None = None, **others: Any) -> _Loader:
         """Return a fresh loader of the same documents, shuffled or not.
 
-        fastai also passes the other two: no document is ever dropped, and the order is its own.
+        fastai also passes `drop_last` and `get_idxs`: no document is ever dropped, and the order is its own.
         """
+        if given or others.keys() - {"drop_last", "get_idxs"}:
+            raise UserError(
+                "a loader reads documents of its corpus: learn.save_model(OUT).predict(texts) answers new texts"
+            )
         other = copy.copy(self)
         if shuffle is not None:
             other.dataset = self.dataset.reshuffled(shuffle)
@@ -165,7 +168,7 @@ class LMLoader(_Loader):
 
 
 class ClassifierLoader(_Loader):
-    """Batches (ids, lengths, labels) for a classifier, without labels where the corpus has none."""
+    """Batches (ids, lengths, labels) for a classifier, without labels where no document of the loader has one."""
 
     n_inp = 2
     dataset: DocumentBatches
@@ -179,7 +182,7 @@ class ClassifierLoader(_Loader):
         super().__init__(corpus, dataset)
         self.n = len(dataset.rows)
         self._labels = None
-        if corpus.labels is not None:
+        if corpus.labels is not None and len(with_label(corpus, dataset.rows)):
             kind = np.int64 if corpus.label_kind == "category" else np.float32
             self._labels = corpus.labels[dataset.rows].astype(kind)
 
@@ -244,11 +247,9 @@ def lm_dataloaders(
     else:
         groups = [(rows.train, "training"), (rows.valid, "validation")]
     (learnt, name), (measured, other) = groups
-    streams = (
-        stream(rows=learnt, shuffle=shuffle, jitter=jitter, split=name, size=size),
-        stream(rows=measured, shuffle=False, split=other),
-    )
-    loaders = [LMLoader(corpus, s) for s in streams]
+    train_stream = stream(rows=learnt, shuffle=shuffle, jitter=jitter, split=name, size=size)
+    valid_stream = stream(rows=measured, shuffle=False, split=other)
+    loaders = [LMLoader(corpus, own) for own in (train_stream, valid_stream)]
     return DataLoaders(*loaders, path=path, device=device or default_device())
 
 
@@ -294,4 +295,6 @@ def classifier_dataloaders(
 
 def _rows(corpus: Corpus, splits: tuple[str, ...]) -> np.ndarray:
     """Number the documents of several splits, in corpus order."""
+    if not splits:
+        raise UserError(f"no split is named: give one or more of {', '.join(SPLITS)}")
     return np.sort(np.concatenate([corpus.rows(split) for split in splits]))

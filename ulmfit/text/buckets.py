@@ -14,6 +14,7 @@ from functools import partial
 
 import numpy as np
 
+from ulmfit.config import require
 from ulmfit.text.epochs import WHOLE, EpochSize
 from ulmfit.text.lm_stream import is_backward
 from ulmfit.text.windows import FlatArray, without_subclass
@@ -128,6 +129,9 @@ class DocumentBatches:
         pad_id: int = 1,
         size: EpochSize = WHOLE,
     ) -> None:
+        for name, value in {"bs": bs, "max_tokens": max_tokens, "max_len": max_len}.items():
+            require(value is None or value >= 1, name, value, "1 or more")
+        require(seed >= 0, "seed", seed, "0 or more")
         self.ids, self.pad_id = without_subclass(ids), pad_id
         self.bs, self.max_tokens = bs, max_tokens
         self.seed, self.shuffle, self.backward = seed, shuffle, is_backward(direction)

@@ -22,6 +22,7 @@ SPLIT_NAMES: dict[str, str] = {
     **dict.fromkeys(("unsup", "unsupervised", "unlabeled", "unlabelled"), UNSUP),
 }
 _IS_VALID = {"true": "valid", "1": "valid", "false": "train", "0": "train"}
+_LARGEST = (2 - 2**-23) * 2.0**127  # of the float32 that labels are kept as
 _TRUE, _FALSE = ("1", "true", "yes"), ("0", "false", "no")
 
 
@@ -86,6 +87,11 @@ class LabelRule:
     names: Mapping[str, str] = field(default_factory=dict)
     """What the labels of an official file are called, e.g. "1" -> "World"."""
 
+    @property
+    def named(self) -> tuple[str, ...]:
+        """The labels that the columns name, in their order; none where labels stand in the cells."""
+        return self.columns if self.kind == "multi" and not self.delim else ()
+
     def read(self, cells: Sequence[object]) -> Label:
         """Return the label of a row, or None when it has none."""
         if self.kind == "multi":
@@ -132,4 +138,6 @@ def _number(cell: object) -> float | None:
         raise ValueError(f"label is {reprlib.repr(cell)}, not a number") from None
     if number in (float("inf"), float("-inf")):
         raise ValueError(f"label is {reprlib.repr(cell)}, not a finite number")
+    if abs(number) > _LARGEST:
+        raise ValueError(f"label is {reprlib.repr(cell)}, beyond what 32 bits hold (3.4e38)")
     return number if number == number else None

@@ -148,7 +148,7 @@ def _unseen_labels(examined: Examined) -> Iterator[Finding]:
         return
     for name in HELD_OUT:
         here = splits[name].labels if name in splits else {}
-        if unseen := sorted(here.keys() - splits["train"].labels.keys()):
+        if unseen := sorted(here.keys() - (+splits["train"].labels).keys()):
             detail = f"in {name} but not in train: {_listed(unseen)}"
             action = "nothing can learn them from train; correct or remove these documents"
             yield Finding("warn", "unseen labels", detail, action)

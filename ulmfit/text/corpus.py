@@ -185,6 +185,8 @@ class Corpus:
 
     def label(self, document: int) -> str:
         """Return a document's label in words, empty without one."""
+        if not 0 <= document < len(self):
+            raise IndexError(f"document {document} of {len(self)}")
         value = None if self.labels is None else self.labels[document]
         if (
             value is None

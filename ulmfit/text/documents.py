@@ -232,6 +232,12 @@ class Source:
         return kinds.pop() if kinds else "none"
 
     @property
+    def named_labels(self) -> tuple[str, ...]:
+        """The labels that columns of their own name, also those that no document has."""
+        found = [name for part in self.parts if (rule := part.label_rule()) for name in rule.named]
+        return tuple(dict.fromkeys(found))
+
+    @property
     def n_fields(self) -> int | None:
         """How many texts make a document, if that is the same in all parts."""
         found = {len(part.text) for part in self.parts}
@@ -258,7 +264,10 @@ class Source:
         for part in self.parts:
             part.check([])
             rule, names = part.label_rule(), part.names()
-            labels = [rule.columns, rule.kind, rule.delim, dict(rule.names)] if rule else None
+            order = ["as named"] if rule and rule.named else []  # they were sorted once
+            labels = (
+                [rule.columns, rule.kind, rule.delim, dict(rule.names), *order] if rule else None
+            )
             kind = type(part.table).__name__
             reading = [
                 kind,

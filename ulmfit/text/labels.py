@@ -25,8 +25,9 @@ class Labels:
 class LabelStore:
     """Collect the labels of a source: an integer for each distinct one, and which splits it was seen in."""
 
-    def __init__(self, kind: str) -> None:
+    def __init__(self, kind: str, named: Sequence[str] = ()) -> None:
         self.kind = kind
+        self._named = tuple(named)  # kept in this order, whether a document has them or not
         self._codes: dict[Label, int] = {}
         self._parts: list[np.ndarray] = []
         self._seen: Counter[tuple[Label, str]] = Counter()
@@ -53,7 +54,8 @@ class LabelStore:
         if self.kind == "number":
             return Labels(values, ())
         found = list(self._codes)
-        names = sorted({n for label in found for n in self._names(label)}, key=_natural)
+        seen = {n for label in found for n in self._names(label)}
+        names = list(self._named) or sorted(seen, key=_natural)
         self._refuse(names, name)
         code_of = {n: i for i, n in enumerate(names)}
         if self.kind == "category":

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ulmfit.config import require
 from ulmfit.errors import UserError
 from ulmfit.text.epochs import WHOLE, EpochSize
 from ulmfit.text.windows import FlatArray, without_subclass
@@ -73,6 +74,9 @@ class LMStream:
         split: str = "training",
         size: EpochSize = WHOLE,
     ) -> None:
+        require(bs >= 1, "bs", bs, "1 or more")
+        require(seq_len >= 1, "seq_len", seq_len, "1 or more")
+        require(seed >= 0, "seed", seed, "0 or more")
         self.ids = without_subclass(ids)
         rows = np.asarray(rows, np.int64)
         starts, stops = offsets[rows], offsets[rows + 1]
@@ -82,7 +86,7 @@ class LMStream:
         if self.n_tokens < world + 1:
             raise UserError(
                 f"the {split} split has {self.n_tokens} tokens; a language model needs at least "
-                f"{world + 1}{f' in {world} processes' if world > 1 else ''}: give it more text"
+                f"{world + 1}{f' in {world} processes' if world > 1 else ''}: give it more text, or name another"
             )
         self.bs = max(1, min(bs, self.n_tokens // (seq_len * world)))
         notices = []

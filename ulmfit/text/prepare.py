@@ -69,7 +69,7 @@ def prepare(
         return corpus
     with atomic_folder(out, kind="corpus") as folder:
         coder = DocumentCoder(_with_model(opened, config, folder), n_workers=n_workers)
-        tally, labels = Tally(), LabelStore(opened.label_kind)
+        tally, labels = Tally(), LabelStore(opened.label_kind, opened.named_labels)
         parts = Parts(folder / "tokens.part")
         with open(folder / "codes.part", "w+b") as codes:
             for documents, coded in _coded(coder, opened, tally, parts):

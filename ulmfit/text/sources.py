@@ -43,8 +43,10 @@ def open_source(
     other column that is named must exist; a column that is a number, as in a DataFrame without names, may be named by
     it. `columns` names the columns of a CSV file without header line.
     """
-    asked = _Asked(_named(text), _named(label), _named(split), data_dir, columns, config)
-    return asked.open(source)
+    asked = _Asked(_named(text), _named(label), _named(split), data_dir, _named(columns), config)
+    opened = asked.open(source)
+    asked.require_columns(opened)
+    return opened
 
 
 def _named(columns: Any) -> Any:
@@ -83,10 +85,19 @@ class _Asked:
             )
         return Source(table.name, (self._part(table),))
 
+    def require_columns(self, opened: Source) -> None:
+        """Refuse to look for labels and splits in texts alone."""
+        is_named = self.split or self.label not in (OPTIONAL_LABEL, None)
+        if is_named and all(isinstance(part.table, ListTable) for part in opened.parts):
+            raise UserError(
+                "a list of texts has no columns: leave label and split out, or pass a DataFrame that has them"
+            )
+
     def _open_splits(self, sources: Mapping[str, Raw]) -> Source:
         if self.split:
             raise UserError(
-                f"split={self.split!r} and a dict of splits contradict each other: leave split out"
+                f"split={self.split!r} and further splits contradict each other: leave split out, or name all "
+                "splits in that column"
             )
         opened = []
         for key, source in sources.items():

@@ -82,6 +82,8 @@ def survey(source: Source) -> Survey:
     chance = random.Random(0)
     for batch in source.batches():
         _add(seen, batch, chance)
+    if "train" in seen.splits:  # a column of labels counts, even if no document has its label
+        seen.splits["train"].labels.update(dict.fromkeys(source.named_labels, 0))
     seen.notices = list(source.notices)
     return seen
 

@@ -31,9 +31,9 @@ from ulmfit.text.corpus import Corpus
 from ulmfit.text.holdout import Rows
 from ulmfit.training.callbacks import ShowLogits
 from ulmfit.training.classifier_config import ClassifierConfig
-from ulmfit.training.config import least_clean
+from ulmfit.training.config import least_clean, require_config
 from ulmfit.training.distributed import world
-from ulmfit.training.learner import StageLearner
+from ulmfit.training.learner import StageLearner, require_no_stage
 from ulmfit.training.lesson import Lesson, asked
 from ulmfit.training.losses import DocumentLoss, SumMetric
 from ulmfit.training.metrics import DOCUMENT_METRICS, DocumentSums, Measured
@@ -83,6 +83,7 @@ class ClassifierLearner(StageLearner):
 
     def save_model(self, out: str | Path) -> TrainedClassifier:
         """Write the weights as they are, measured, as a classifier's folder, and open it."""
+        require_no_stage(out)
         answering, made = self.answering(), self.provenance()
         if answering.accuracy is not None:
             more = {"accuracy_with_linear": answering.accuracy}
@@ -160,6 +161,7 @@ def text_classifier_learner(
     """Make a Learner of a classifier on the labels of a corpus, from a language model with its vocabulary."""
     corpus = corpus if isinstance(corpus, Corpus) else Corpus.load(corpus)
     config = config or ClassifierConfig()
+    require_config(config, ClassifierConfig, stage="train_classifier")
     lm = open_one(lm, config.direction)
     if config.direction not in ("auto", lm.direction):
         raise UserError(f"--direction is {config.direction} and {lm.folder} reads {lm.direction}")

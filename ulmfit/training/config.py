@@ -6,10 +6,12 @@ is its help text and its source. Published sets of values are in presets.py.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING
 
 from ulmfit.config import require
+from ulmfit.errors import UserError
+from ulmfit.files import field_types, fits
 from ulmfit.models.arch import DROPOUTS, ArchConfig
 from ulmfit.text.epochs import EpochSize
 from ulmfit.training.schedules import (
@@ -27,12 +29,22 @@ if TYPE_CHECKING:
 
 DIRECTIONS = ("forward", "backward", "both")
 PRECISIONS = ("auto", "fp32", "bf16")
+_MOMS = "three numbers, at least 0 and below 1"
 PROTOCOLS = ("clean", "transductive", "as_published")  # each one sees more than the one before
 
 
 def least_clean(*protocols: str) -> str:
     """Choose, among protocols, the one that has seen most of the test documents; one that is not known counts as clean."""
     return max((p for p in protocols if p in PROTOCOLS), key=PROTOCOLS.index, default="clean")
+
+
+def require_config(config: object, *kinds: type[StageConfig], stage: str) -> None:
+    """Refuse what is none of these kinds of configs, the last of which is the stage's own."""
+    if not isinstance(config, kinds):
+        raise UserError(
+            f"config is a {type(config).__name__}: {kinds[-1].__module__}.{kinds[-1].__name__}(...) or "
+            f"ulmfit.training.presets.stage_preset({stage!r}, 'tiny') gives one"
+        )
 
 
 @dataclass(frozen=True)
@@ -99,6 +111,7 @@ class StageConfig:
     """Seed of weights, batches, dropout and of the documents held out."""
 
     def __post_init__(self) -> None:
+        self._check_types()
         for name, allowed in {
             "direction": self.directions(),
             "schedule": self.schedules(),
@@ -129,6 +142,17 @@ class StageConfig:
         )
         self._check_rates()
 
+    def _check_types(self) -> None:
+        """Refuse values of another type than their field's; numpy's numbers become Python's, as JSON needs them."""
+        hints = field_types(type(self))
+        for f in fields(self):
+            value = getattr(self, f.name)
+            if getattr(value, "ndim", None) == 0:
+                value = value.item()
+                object.__setattr__(self, f.name, value)
+            allowed = _MOMS if f.name == "moms" else f"values of the type {f.type}"
+            require(fits(value, hints[f.name]), f.name, value, allowed)
+
     def _check_rates(self) -> None:
         require(self.factor >= 1, "factor", self.factor, "1 or more")
         multiples = self.group_factors
@@ -142,7 +166,7 @@ class StageConfig:
             require(value >= 1, name, value, "1 or more")
         moms = self.shape().moms
         is_triple = len(moms) == 3 and all(0 <= m < 1 for m in moms)
-        require(is_triple, "moms", moms, "three numbers, at least 0 and below 1")
+        require(is_triple, "moms", moms, _MOMS)
 
     @staticmethod
     def directions() -> tuple[str, ...]:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -22,6 +23,7 @@ from fastai.optimizer import OptimWrapper
 from fastcore.xtras import PrettyString
 
 from ulmfit.errors import UserError
+from ulmfit.files import MANIFEST, read_json
 from ulmfit.models.manifest import Provenance
 from ulmfit.models.threads import threads_for
 from ulmfit.text.corpus import Corpus
@@ -109,6 +111,14 @@ class StageLearner(Learner):
             "a pickle of a Learner runs code where it is opened: learn.save_model(OUT) writes a folder that does not"
         )
 
+    def save_encoder(self, *args: Any, **kwargs: Any) -> Any:
+        """Say how an encoder comes from one Learner to the next."""
+        raise UserError(
+            "an encoder is saved with its vocabulary: learn.save_model(OUT), then ulmfit.text_classifier_learner(corpus, OUT)"
+        )
+
+    load_encoder = save_encoder
+
     def summary(self) -> str:
         """List the layer groups, bottom first: their parameters, and whether they learn now."""
         names = {id(weight): name for name, weight in self.model.named_parameters()}
@@ -125,9 +135,19 @@ class StageLearner(Learner):
             "\n".join([type(self.model).__name__, *lines, f"{n_all:,} weights in all"])
         )
 
-    def to_fp16(self, **_: Any) -> StageLearner:
+    def to_fp16(self, *_: Any, **__: Any) -> StageLearner:
         """Stay as it is: `precision` in the config has chosen already, and bf16 needs no scaling."""
         return self
+
+    to_bf16 = to_fp16
+
+    def all_batches(self) -> None:
+        """Read a pass; the model's output is known to its own loss alone."""
+        if not hasattr(self.loss_func, "sums"):
+            raise UserError(
+                "a Learner keeps its own loss, of which its metrics are made: leave learn.loss_func as it was built"
+            )
+        super().all_batches()
 
     def notices(self) -> tuple[str, ...]:
         """Say in a few words which documents are learnt from, and which are held out."""
@@ -180,6 +200,15 @@ class StageLearner(Learner):
     def measured(self) -> Measured:
         """Give what the last validation pass found, in all processes together."""
         raise NotImplementedError
+
+
+def require_no_stage(out: str | Path) -> None:
+    """Refuse to replace what a stage has made: it may be days of training."""
+    manifest = Path(out) / MANIFEST
+    content = read_json(manifest) if manifest.is_file() else None
+    config = content.get("config") if isinstance(content, dict) else None
+    if isinstance(config, dict) and "stage" in config:
+        raise UserError(f"{out} is what {config['stage']} made: choose another folder")
 
 
 class Autocast(MixedPrecision):

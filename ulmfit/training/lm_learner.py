@@ -30,9 +30,14 @@ from ulmfit.models.transplant import TransplantReport
 from ulmfit.text.batches import lm_dataloaders
 from ulmfit.text.corpus import Corpus
 from ulmfit.training.callbacks import CarryState
-from ulmfit.training.config import FinetuneConfig, PretrainConfig, least_clean
+from ulmfit.training.config import (
+    FinetuneConfig,
+    PretrainConfig,
+    least_clean,
+    require_config,
+)
 from ulmfit.training.distributed import equalise, total, world
-from ulmfit.training.learner import StageLearner
+from ulmfit.training.learner import StageLearner, require_no_stage
 from ulmfit.training.losses import SumMetric, TokenLoss
 from ulmfit.training.metrics import METRICS, Measured, TokenSums
 
@@ -55,6 +60,7 @@ class LMLearner(StageLearner):
 
     def save_model(self, out: str | Path) -> LanguageModel:
         """Write the weights as they are, measured, as a language model's folder, and open it."""
+        require_no_stage(out)
         save_language_model(
             out,
             self.model.state_dict(),
@@ -64,6 +70,13 @@ class LMLearner(StageLearner):
             provenance=self.provenance(),
         )
         return LanguageModel.load(out)
+
+    def get_preds(self, *args: Any, **kwargs: Any) -> Any:
+        """Say what is measured instead of keeping a probability for each token of the vocabulary."""
+        raise UserError(
+            "the answers of a language model fill any memory: learn.show_results() shows some, ulmfit.evaluate_lm "
+            "measures all, and learn.save_model(OUT).score(texts) each text"
+        )
 
     @torch.no_grad()
     def show_results(
@@ -114,6 +127,8 @@ def language_model_learner(
     Without a config, the paper's: `PretrainConfig()` from random weights, else `FinetuneConfig()`.
     """
     corpus = corpus if isinstance(corpus, Corpus) else Corpus.load(corpus)
+    if config is not None:
+        require_config(config, PretrainConfig, FinetuneConfig, stage="finetune_lm")
     parts = None
     if lm is not None:
         parts = open_one(lm, config.direction if config else "auto").parts
@@ -134,6 +149,7 @@ def language_model_learner(
 
 def start(corpus: Corpus, lm: LanguageModelParts | None, *, config: LMConfig) -> Start:
     """Choose the architecture, and carry the weights of `lm` over to the corpus's vocabulary."""
+    require_config(config, PretrainConfig, FinetuneConfig, stage="finetune_lm")
     if lm is None:
         if not isinstance(config, PretrainConfig):
             raise UserError(

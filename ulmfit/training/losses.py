@@ -14,6 +14,7 @@ from fastai.learner import Metric
 from torch import Tensor
 from torch.nn import functional as F
 
+from ulmfit.inference.answers import THRESHOLD
 from ulmfit.models.classifier import ClassifierOutput
 from ulmfit.models.language_model import LMOutput
 from ulmfit.training.metrics import DocumentSums, TokenSums
@@ -88,7 +89,7 @@ class DocumentLoss:
         """Choose the answers, as codes."""
         if self.kind == "number":
             return found
-        return found > 0.5 if self.kind == "multi" else found.argmax(dim=1)
+        return found >= THRESHOLD if self.kind == "multi" else found.argmax(dim=1)
 
     def _losses(self, logits: Tensor, labels: Tensor, smoothing: float) -> Tensor:
         """Give each document's loss: (bs,)."""
@@ -112,7 +113,7 @@ class DocumentLoss:
         if self.kind == "number":
             return 0
         if self.kind == "multi":
-            return int(((logits > 0) == (labels > 0.5)).all(1).sum())
+            return int(((logits >= 0) == (labels > 0.5)).all(1).sum())
         return int((logits.argmax(1) == labels).sum())
 
 
