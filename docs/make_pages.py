@@ -124,7 +124,8 @@ def _introduction(columns: dict[str, dict[str, Any]]) -> list[str]:
         "verb's flags, and every flag can still be given. This page shows the fields in which at least two presets differ. In the",
         "terminal: `ulmfit recipe show laptop` for all fields of one, `ulmfit recipe diff paper fastbook` for two.",
         "",
-        "What a schedule supplies by itself, such as its momenta, is shown as if it had been set.",
+        "What a schedule supplies by itself, such as its momenta, is shown as if it had been set. The paper let its language models read test",
+        "texts, and fastai's recipes take the test split for validation; here a preset does neither unless `--vocab-splits` and `--protocol` say so.",
     ]
 
 

@@ -151,3 +151,13 @@ def test_a_broken_manifest_is_refused(copy: Path, content: str) -> None:
 def test_a_missing_folder_and_an_empty_one_are_refused(tmp_path: Path) -> None:
     assert "nothing" in refused(tmp_path / "nothing")
     assert "manifest.json" in refused(tmp_path)
+
+
+def test_a_folder_from_before_its_texts_were_counted_is_read(
+    demo_corpus: Corpus, tmp_path: Path
+) -> None:
+    folder = shutil.copytree(demo_corpus.folder, tmp_path / "corpus")
+    content = json.loads((folder / "manifest.json").read_text())
+    assert content.pop("n_fields") == 1
+    (folder / "manifest.json").write_text(json.dumps(content))
+    assert Corpus.load(folder).manifest.n_fields is None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import functools
 import hashlib
 import io
 import lzma
@@ -89,6 +90,7 @@ def test_ag_news_names_its_topics_and_joins_nothing(tmp_path):
     assert source.notices == []
 
 
+@functools.cache  # an archive holds the second it was made in
 def imdb_archive():
     """Build a small archive of the published form."""
     out = io.BytesIO()

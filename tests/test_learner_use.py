@@ -120,13 +120,17 @@ def test_a_direction_that_is_not_the_models_is_refused(
         ulmfit.language_model_learner(demo_corpus, lm, config=config)
 
 
-def test_a_pair_gives_the_direction_that_is_asked_for(demo_corpus: Corpus) -> None:
+def test_a_pair_gives_the_direction_that_is_asked_for(
+    demo_frame: pd.DataFrame, tmp_path: Path
+) -> None:
+    rows = demo_frame.head(200)
+    corpus = ulmfit.prepare(rows, tmp_path / "corpus", config=ulmfit.PRESETS["tiny"])
     config = replace(FINETUNE_PRESETS["tiny"], direction="backward")
     pair = ulmfit.load_pretrained("en")
     for given in ("en", pair):
-        learn = ulmfit.language_model_learner(demo_corpus, given, config=config)
+        learn = ulmfit.language_model_learner(corpus, given, config=config)
         assert learn.parent == pair.backward.parts.fingerprint  # type: ignore[union-attr]
-    forward = ulmfit.language_model_learner(demo_corpus, "en", config=FINETUNE_PRESETS["tiny"])
+    forward = ulmfit.language_model_learner(corpus, "en", config=FINETUNE_PRESETS["tiny"])
     assert forward.config.direction == "forward"
 
 

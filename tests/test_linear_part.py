@@ -314,5 +314,5 @@ def test_a_notebooks_learner_has_it_too(demo_corpus: Corpus, tmp_path: Path) -> 
 
 
 def test_as_loud_as_nothing_is_no_setting() -> None:
-    with pytest.raises(UserError, match="--linear is 0; allowed: above 0"):
+    with pytest.raises(UserError, match="--linear is 0; allowed: a number above 0, or none"):
         ClassifierConfig(linear=0)

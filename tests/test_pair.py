@@ -59,7 +59,7 @@ def test_two_folders_move_into_one(demo_corpus: Corpus, tmp_path: Path) -> None:
     out = tmp_path / "lm"
     save_language_model_pair(out, **sources, settings=SETTINGS)
     assert {name: files(out / name) for name in sources} == before
-    assert {p.name for p in out.iterdir()} == {"manifest.json", "forward", "backward"}
+    assert {p.name for p in out.iterdir()} == {"manifest.json", "README.md", "forward", "backward"}
     assert not list((tmp_path / "parts").iterdir())
     manifest = json.loads((out / "manifest.json").read_text())
     assert manifest == {

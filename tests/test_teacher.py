@@ -230,3 +230,18 @@ def test_a_classifier_learns_from_its_teacher(corpus: Corpus, tmp_path: Path) ->
     test = corpus.rows("test")
     found = made.logits([corpus[row] for row in test.tolist()], "forward").argmax(1)
     assert (found == labels[test]).mean() > 0.85
+
+
+def test_beside_a_lesson_the_linear_part_is_four_times_as_loud(
+    corpus: Corpus, tmp_path: Path
+) -> None:
+    write_tiny_lm(tmp_path / "lm", corpus)
+    config = replace(CONFIG, linear=0.5)
+    for few_labels, share in ((config.few_labels, 2.0), (None, 0.5)):
+        own = replace(config, few_labels=few_labels)
+        learn = text_classifier_learner(corpus, tmp_path / "lm", config=own)
+        linear, (encoder, _) = learn.answering().linear, learn.valid_logits()
+        assert linear is not None
+        margins = [np.diff(x)[:, 0] for x in (linear.logits(learn.valid_documents()), encoder)]
+        loud, other = (np.sqrt((margin**2).mean()) for margin in margins)
+        assert loud == pytest.approx(share * other, rel=1e-3)

@@ -16,6 +16,7 @@ from torch import Tensor
 from ulmfit.errors import UserError
 from ulmfit.files import MANIFEST, atomic_folder, fingerprint
 from ulmfit.models.arch import ArchConfig
+from ulmfit.models.catalogue import is_packaged
 from ulmfit.models.language_model import LanguageModel
 from ulmfit.models.manifest import (
     KIND,
@@ -157,9 +158,11 @@ def carried_to(corpus: Corpus, lm: LanguageModelParts) -> Transplanted:
     if not lm.text.reads(corpus):
         ours, theirs = (text.tokenizer for text in (lm.text.config, corpus.config))
         unlike = "other pieces" if ours == theirs else f"the tokenizer {theirs!r}"
+        both = lm.folder.parent  # of a pair that has a name, such as en
+        name = both.name if is_packaged(both) else lm.folder
         raise UserError(
-            f"{corpus.folder} was read with {unlike}, and the language model {lm.folder} reads with {ours!r}: "
-            f"prepare it as the model reads, with `ulmfit prepare SOURCE --lm {lm.folder} --out CORPUS`"
+            f"{corpus.folder} was read with {unlike}, and the language model {name} reads with {ours!r}: "
+            f"prepare it as the model reads, with `ulmfit prepare SOURCE --lm {name} --out CORPUS`"
         )
     return transplant(lm.weights, lm.vocab, corpus.vocab)
 

@@ -129,7 +129,7 @@ def _other_figures(results: Results) -> Iterator[str]:
     rows = finished(results.data_set)
     if results.table is not None or not rows or results.runs[0].split != "test":
         return
-    yield "All published figures of finished classifiers that had all labels:"
+    yield "What its authors and fastai published of classifiers that had all labels:"
     yield ""
     yield _row("direction", "error %", "source", "protocol")
     yield _row(*["---"] * 4)

@@ -12,7 +12,7 @@ from ulmfit.inference.language_model import LanguageModel
 from ulmfit.inference.pair import LanguageModelPair, Source, open_lm
 from ulmfit.stages.direction import Session, both, resolve_direction, train_direction
 from ulmfit.text.corpus import Corpus
-from ulmfit.training.config import FinetuneConfig
+from ulmfit.training.config import FinetuneConfig, require_config
 from ulmfit.training.journal import Listener
 
 
@@ -31,6 +31,7 @@ def finetune_lm(
     The same call again goes on where it was interrupted, or returns what is finished.
     """
     config = config or FinetuneConfig()
+    require_config(config, FinetuneConfig, stage="finetune_lm")
     session = Session("finetune_lm", progress, restart=restart, max_minutes=max_minutes)
     lm = open_lm(lm)
     corpus = corpus if isinstance(corpus, Corpus) else Corpus.load(corpus)

@@ -63,7 +63,7 @@ class CorpusManifest:
             raise UserError(
                 f"{path} has format {content.get('format')!r}, this ulmfit reads {FORMAT}: {REPAIR} {folder}"
             )
-        content.setdefault("files", {})
+        content = {"files": {}, "n_fields": None} | content  # what older folders lack
         try:
             content["config"] = from_json(TextConfig, content["config"])
             content["splits"] = {

@@ -128,11 +128,12 @@ class ClassifierLearner(StageLearner):
         assert isinstance(config, ClassifierConfig)
         if config.linear is None or self.corpus.label_kind != "category":
             return None
-        from ulmfit.training.linear_part import as_loud, fit_linear_part
+        from ulmfit.training.linear_part import LOUDER, as_loud, fit_linear_part
 
         learnt, known = self.lesson.added_to(self.rows), self.lesson.known(self.corpus)
         part = fit_linear_part(known, learnt.train, seed=config.seed)
-        return as_loud(part, logits, self.valid_documents(), share=config.linear)
+        share = config.linear * (LOUDER if len(self.lesson.rows) else 1)
+        return as_loud(part, logits, self.valid_documents(), share=share)
 
     def valid_documents(self) -> list[np.ndarray]:
         """List the documents that were held out as `valid_logits` has them."""

@@ -42,7 +42,7 @@ def require_config(config: object, *kinds: type[StageConfig], stage: str) -> Non
     """Refuse what is none of these kinds of configs, the last of which is the stage's own."""
     if not isinstance(config, kinds):
         raise UserError(
-            f"config is a {type(config).__name__}: {kinds[-1].__module__}.{kinds[-1].__name__}(...) or "
+            f"config is a {type(config).__name__}: ulmfit.{kinds[-1].__name__}(...) or "
             f"ulmfit.training.presets.stage_preset({stage!r}, 'tiny') gives one"
         )
 
