@@ -6,7 +6,6 @@ import numpy as np
 
 from ulmfit.evaluation.answers import Answers
 from ulmfit.evaluation.baselines import run_baselines
-from ulmfit.evaluation.calibration import fit_temperature
 from ulmfit.evaluation.evidence import (
     ComparisonRow,
     Course,
@@ -28,7 +27,7 @@ from ulmfit.evaluation.gather import (
 from ulmfit.evaluation.intervals import wilson
 from ulmfit.evaluation.scores import score
 from ulmfit.training.linear import LabelledTexts
-from ulmfit.training.temperature import softmax
+from ulmfit.training.temperature import best_temperature, softmax
 
 NASTY = "<script>alert('x')</script> costs $5 & *more* | [link](http://x) \x00\ud800 " + "x" * 300
 NAMES = (
@@ -53,8 +52,8 @@ def made_evidence(*, n: int = 400, n_labels: int = 5) -> Evidence:
     labels, logits = made_answers(n, n_labels=n_labels)
     names = NAMES[:n_labels]
     seeds = [Answers(labels, softmax(row), names) for row in logits]
-    fitted = fit_temperature(logits[0], labels)
-    cooled = Answers(labels, softmax(logits[0], temperature=fitted.temperature), names)
+    fitted = best_temperature(logits[0], labels)
+    cooled = Answers(labels, softmax(logits[0], temperature=fitted), names)
     texts = [f"word{label} and {n % 7} {NASTY}" for n, label in enumerate(labels)]
     chance = np.random.default_rng(1)
     noisy = np.where(chance.random(n) < 0.5, labels, chance.integers(n_labels, size=n))
@@ -76,9 +75,7 @@ def made_evidence(*, n: int = 400, n_labels: int = 5) -> Evidence:
         seconds=Seconds(90.0, 1.5),
         labels=label_rows(seeds),
         confusion=score(seeds[0]).confusion,
-        calibration=calibration_rows(
-            seeds[0], cooled, temperature=fitted.temperature, n_valid=fitted.n_documents
-        ),
+        calibration=calibration_rows(seeds[0], cooled, temperature=fitted, n_valid=len(labels)),
         courses=(made_course(),),
         errors=tuple(error_row(seeds[0], row, texts[row]) for row in surest_errors(seeds[0], n=5)),
         explanations=(Explanation("predicted <b>", ("not", "<i>bad</i>", "at"), (-0.5, 1.5, 0.0)),),

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-
 import numpy as np
 import pytest
 from scipy.special import log_softmax
@@ -13,13 +11,14 @@ from test_evaluation_metrics import expected_calibration_error
 
 from ulmfit.errors import UserError
 from ulmfit.evaluation.answers import Answers
-from ulmfit.evaluation.calibration import (
-    fit_temperature,
-    measure_temperature,
-    reliability,
-    two_labels,
+from ulmfit.evaluation.calibration import reliability
+from ulmfit.training.temperature import (
+    USUAL,
+    WEIGHT,
+    answers_temperature,
+    best_temperature,
+    softmax,
 )
-from ulmfit.training.temperature import USUAL, WEIGHT, softmax
 
 
 def overconfident(n: int = 4000, *, temperature: float = 2.5) -> tuple[np.ndarray, np.ndarray]:
@@ -36,11 +35,13 @@ def loss(logits: np.ndarray, labels: np.ndarray, temperature: float) -> float:
 
 def test_the_temperature_of_the_data_is_found() -> None:
     logits, labels = overconfident()
-    found = fit_temperature(logits, labels)
-    assert found.temperature == pytest.approx(2.5, rel=0.08)
-    assert found.ece_after < 0.02 < found.ece_before
-    assert found.nll_before == pytest.approx(loss(logits, labels, 1.0))
-    assert found.nll_after == pytest.approx(loss(logits, labels, found.temperature))
+    found = best_temperature(logits, labels)
+    assert found == pytest.approx(2.5, rel=0.08)
+    before, after = (
+        expected_calibration_error(Answers(labels, softmax(logits, temperature=t), ("a", "b", "c")))
+        for t in (1.0, found)
+    )
+    assert after < 0.02 < before
 
 
 @pytest.mark.parametrize("n", [1, 3, 10, 300])
@@ -49,39 +50,28 @@ def test_no_temperature_of_a_fine_grid_is_likelier(n: int, seed: int) -> None:
     """The likelihood of the documents times the gamma density of scipy that stands for what was thought before."""
     logits, labels = overconfident(300)
     some = np.random.default_rng(seed).permutation(300)[:n]
-    found = fit_temperature(logits[some], labels[some])
+    found = best_temperature(logits[some], labels[some])
     before = gamma(a=WEIGHT + 1, scale=1 / (WEIGHT * USUAL))
 
     def surprise(temperature: float) -> float:
         return n * loss(logits[some], labels[some], temperature) - before.logpdf(1 / temperature)
 
     grid = [surprise(temperature) for temperature in np.geomspace(0.02, 50, 3000)]
-    assert surprise(found.temperature) <= min(grid) + 1e-9
+    assert surprise(found) <= min(grid) + 1e-9
 
 
 def test_many_documents_decide_by_themselves() -> None:
     logits, labels = overconfident()
     alone = min(np.linspace(2, 3, 1001), key=lambda temperature: loss(logits, labels, temperature))
-    assert fit_temperature(logits, labels).temperature == pytest.approx(alone, rel=0.005)
+    assert best_temperature(logits, labels) == pytest.approx(alone, rel=0.005)
 
 
 def test_few_documents_that_are_all_right_do_not_make_it_certain() -> None:
     """Their likelihood alone would ask for temperature 0, and be wrong about all others."""
     logits, labels = overconfident()
     right = np.flatnonzero(logits.argmax(1) == labels)[:5]
-    found = fit_temperature(logits[right], labels[right])
-    assert loss(logits, labels, found.temperature) < loss(logits, labels, 1.0)
-
-
-def test_measured_on_other_documents() -> None:
-    logits, labels = overconfident()
-    found = measure_temperature(logits[2000:], labels[2000:], temperature=2.0)
-    assert found.n_documents == 2000
-    answers = Answers(
-        labels[2000:], np.exp(log_softmax(logits[2000:] / 2, axis=1)), ("a", "b", "c")
-    )
-    assert found.ece_after == pytest.approx(expected_calibration_error(answers))
-    assert json.loads(json.dumps(found.to_json()))["temperature"] == 2.0
+    found = best_temperature(logits[right], labels[right])
+    assert loss(logits, labels, found) < loss(logits, labels, 1.0)
 
 
 @pytest.mark.parametrize("temperature", [0.5, 1.0, 3.0])
@@ -95,19 +85,24 @@ def test_answers_never_change(temperature: float) -> None:
 def test_separable_noisy_and_flat_logits_end_at_a_temperature() -> None:
     logits = np.array([[3.0, 0.0], [0.0, 3.0]] * 10)
     right, wrong = np.array([0, 1] * 10), np.array([1, 0] * 10)
-    cold, hot = (fit_temperature(logits, labels).temperature for labels in (right, wrong))
+    cold, hot = (best_temperature(logits, labels) for labels in (right, wrong))
     assert 0 < cold < USUAL < hot < np.inf
-    assert fit_temperature(np.zeros((20, 2)), right).temperature == pytest.approx(USUAL)
+    assert best_temperature(np.zeros((20, 2)), right) == pytest.approx(USUAL)
     equal = np.full((20, 6), -np.log(6.0) + 1e-16 * np.arange(6))
-    assert fit_temperature(equal, np.zeros(20, int)).temperature == pytest.approx(USUAL)
-    assert np.isfinite(fit_temperature(logits * 1e4, wrong).temperature)
+    assert best_temperature(equal, np.zeros(20, int)) == pytest.approx(USUAL)
+    assert np.isfinite(best_temperature(logits * 1e4, wrong))
     assert np.isfinite(softmax(np.array([[1e4, -1e4]]), temperature=0.05)).all()
 
 
-def test_multi_label_logits_are_answers_of_yes_or_no() -> None:
-    logits = np.array([[2.0, -1.0], [0.5, 0.0]])
-    yes = softmax(two_labels(logits))[:, 1].reshape(2, 2)
-    assert yes == pytest.approx(1 / (1 + np.exp(-logits)))
+def test_several_labels_are_answers_of_yes_or_no() -> None:
+    """One temperature for all of them, as if each had been asked about by itself."""
+    logits, labels = overconfident(300)
+    truth = np.eye(3, dtype=int)[labels]
+    both = np.stack([-np.logaddexp(0, logits), -np.logaddexp(0, -logits)], axis=-1)
+    each = np.stack([np.zeros(logits.size), logits.reshape(-1)], axis=1)
+    assert answers_temperature(both, truth) == pytest.approx(
+        best_temperature(each, truth.reshape(-1))
+    )
 
 
 def test_averaged_probabilities_have_logits_too() -> None:
@@ -129,4 +124,4 @@ def test_reliability_curve_is_scikit_learns() -> None:
 
 def test_nothing_to_fit_on() -> None:
     with pytest.raises(UserError, match="no validation documents"):
-        fit_temperature(np.zeros((0, 2)), np.zeros(0, int))
+        best_temperature(np.zeros((0, 2)), np.zeros(0, int))

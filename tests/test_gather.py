@@ -9,7 +9,6 @@ from made_evidence import made_answers, made_evidence
 from ulmfit.errors import UserError
 from ulmfit.evaluation.answers import Answers
 from ulmfit.evaluation.baselines import BaselineAnswers
-from ulmfit.evaluation.calibration import fit_temperature
 from ulmfit.evaluation.evidence import Evidence
 from ulmfit.evaluation.gather import (
     EXCERPT,
@@ -23,7 +22,7 @@ from ulmfit.evaluation.gather import (
 )
 from ulmfit.evaluation.intervals import mcnemar, wilson
 from ulmfit.evaluation.metrics import METRICS
-from ulmfit.training.temperature import softmax
+from ulmfit.training.temperature import best_temperature, softmax
 
 NAMES = ("ham", "spam", "eggs")
 
@@ -74,14 +73,12 @@ def test_a_baseline_beside_several_seeds() -> None:
 
 def test_calibration_of_test_answers() -> None:
     labels, (logits,) = made_answers(400, n_labels=3, n_seeds=1)
-    fitted = fit_temperature(3 * logits[:200], labels[:200])
+    fitted = best_temperature(3 * logits[:200], labels[:200])
     before, after = (
         Answers(labels[200:], softmax(3 * logits[200:], temperature=t), NAMES)
-        for t in (1.0, fitted.temperature)
+        for t in (1.0, fitted)
     )
-    rows = calibration_rows(
-        before, after, temperature=fitted.temperature, n_valid=fitted.n_documents
-    )
+    rows = calibration_rows(before, after, temperature=fitted, n_valid=200)
     assert rows.n_valid == 200
     assert rows.ece_before.low > rows.ece_after.value
     assert sum(found.n_documents for found in rows.after) == 200
