@@ -43,7 +43,8 @@ def lm_rows(
     """Learn from train and unsup, measure on valid; without a valid split, on a random share of the documents.
 
     Of that share at most `max_valid` are held out. With `n_labels` nothing is read but the labelled documents that
-    `labelled_rows` draws with the same seed and protocol. Any protocol but `clean` adds the text of the test split to what is learnt from; its labels are never read.
+    `labelled_rows` draws with the same seed and protocol. Any protocol but `clean` adds the text of the test
+    split to what is learnt from; its labels are never read.
     """
     require(0 < share < 1, "valid_share", share, "above 0 and below 1")
     splits = ("train", "unsup") if protocol == "clean" else ("train", "unsup", "test")
@@ -77,9 +78,9 @@ def labelled_rows(
 ) -> Rows:
     """Learn from labelled train documents, measure on labelled valid ones; without any, on a share of each label.
 
-    Of that share at most `max_valid` are held out. With `n_labels`, of the documents to learn from only so many are taken, in the proportions of the labels, and those
-    held out to measure on are among them: a budget of labels pays for both. The protocol `as_published`
-    learns from train and valid documents, and measures on the test split.
+    Of that share at most `max_valid` are held out. With `n_labels` only so many documents are taken, in the
+    proportions of the labels; those held out are among them, since a budget of labels pays for both. The protocol
+    `as_published` learns from train and valid documents, and measures on the test split.
     """
     require(0 < share < 1, "valid_share", share, "above 0 and below 1")
     rows = _to_learn_from(corpus, protocol)

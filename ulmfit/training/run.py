@@ -237,9 +237,8 @@ def _remove(folder: Path, lock: FileLock) -> None:
     """Remove the folder and let it go: the lock last, so that nobody takes over what is half removed."""
     with contextlib.suppress(OSError):
         _empty(folder)
-        if (
-            os.name == "nt"
-        ):  # where no open file can be deleted: not ours now, nor another's afterwards
+        # Where no open file can be deleted: not ours now, nor another's afterwards.
+        if os.name == "nt":
             lock.release()
         (folder / LOCK).unlink(missing_ok=True)
         folder.rmdir()
