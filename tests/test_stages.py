@@ -16,6 +16,7 @@ from collections.abc import Generator
 from dataclasses import replace
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -25,6 +26,7 @@ from ulmfit.errors import Diverged, Stopped, UserError
 from ulmfit.models.arch import ArchConfig
 from ulmfit.models.threads import one_thread
 from ulmfit.models.transplant import transplant
+from ulmfit.stages.carry_over import carry_over
 from ulmfit.text.corpus import Corpus
 from ulmfit.training.config import FinetuneConfig, PretrainConfig
 
@@ -119,6 +121,19 @@ def test_the_loss_before_is_that_of_the_transplanted_weights(
     assert tuned.manifest.provenance.metrics["valid_loss_before"] == pytest.approx(
         nats / tokens, rel=1e-4
     )
+
+
+def test_without_a_valid_split_what_was_held_out_is_measured(
+    demo_frame: pd.DataFrame, tmp_path: Path
+) -> None:
+    config = ulmfit.TextConfig(max_vocab=4_000, min_freq=1)
+    corpus = ulmfit.prepare(demo_frame.head(150), tmp_path / "corpus", label=None, config=config)
+    made = ulmfit.pretrain_lm(corpus, tmp_path / "lm", config=PRETRAIN, progress=silent)
+    found = ulmfit.evaluate_lm(tmp_path / "lm", corpus, bs=PRETRAIN.bs)
+    assert found.metrics["loss"] == pytest.approx(made.manifest.provenance.metrics["valid_loss"])
+    moved = carry_over(made, corpus, tmp_path / "moved")
+    with pytest.raises(UserError, match="has no valid documents"):
+        ulmfit.evaluate_lm(moved, corpus)
 
 
 def test_both_directions_are_one_folder(

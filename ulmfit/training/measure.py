@@ -83,9 +83,9 @@ def evaluate_lm(
 def _held_out(lm: LanguageModel, corpus: Corpus) -> np.ndarray:
     """Draw again what a training on this corpus held out."""
     settings = lm.manifest.provenance.config
-    if settings.get("corpus") != corpus.fingerprint:
-        return corpus.rows("valid")
-    config = settings["config"]
+    config = settings.get("config", {})
+    if settings.get("corpus") != corpus.fingerprint or "valid_share" not in config:
+        return corpus.rows("valid")  # it was not trained on this corpus
     return lm_rows(
         corpus,
         share=config["valid_share"],
