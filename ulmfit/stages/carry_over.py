@@ -12,7 +12,7 @@ from ulmfit.models.pair import save_language_model_pair
 from ulmfit.stages.direction import resolve_direction
 from ulmfit.text.corpus import Corpus
 from ulmfit.training.config import least_clean
-from ulmfit.training.run import Settings, open_run
+from ulmfit.training.run import Settings, open_run, settings_of
 
 STAGE = "carry_over"
 
@@ -74,9 +74,4 @@ def _one(lm: LanguageModel, corpus: Corpus, out: Path, *, restart: bool) -> Lang
 
 
 def _settings(corpus: Corpus, parent: str, direction: str) -> Settings:
-    return {
-        "stage": STAGE,
-        "corpus": corpus.fingerprint,
-        "parent": parent,
-        "config": {"direction": direction},
-    }
+    return settings_of(STAGE, corpus, parent, {"direction": direction})

@@ -27,7 +27,7 @@ from ulmfit.training.distributed import joined, wait, world
 from ulmfit.training.fit import Trained, train
 from ulmfit.training.journal import Listener
 from ulmfit.training.lm_learner import LMConfig, LMLearner, lm_learner, start
-from ulmfit.training.run import open_run
+from ulmfit.training.run import open_run, settings_of
 from ulmfit.training.side_by_side import Job, is_worth_it, train_side_by_side
 
 
@@ -87,12 +87,8 @@ def train_direction(
     session: Session,
 ) -> LanguageModel:
     """Train one direction from random weights or those of `lm`, and write its folder."""
-    settings = {
-        "stage": session.stage,
-        "corpus": corpus.fingerprint,
-        "parent": lm.fingerprint if lm else "",
-        "config": asdict(config),
-    }
+    parent = lm.fingerprint if lm else ""
+    settings = settings_of(session.stage, corpus, parent, asdict(config))
     with joined(), alone(), open_run(out, settings=settings, restart=session.restart) as run:
         if run.is_finished:
             return LanguageModel.load(out)
@@ -119,7 +115,7 @@ def train_direction(
                 protocol=learn.protocol,
                 metrics=_metrics(trained),
                 config=settings,
-                parent=settings["parent"] or corpus.fingerprint,
+                parent=parent or corpus.fingerprint,
                 notes=tuple(filter(None, (learn.rows.notice, moved))),
             )
             _write(out, learn, trained, provenance)
@@ -137,12 +133,8 @@ def both(
     session: Session,
 ) -> LanguageModelPair:
     """Train both directions, and put them into one folder."""
-    settings = {
-        "stage": session.stage,
-        "corpus": corpus.fingerprint,
-        "parent": lm.fingerprint if lm else "",
-        "config": asdict(config),
-    }
+    parent = lm.fingerprint if lm else ""
+    settings = settings_of(session.stage, corpus, parent, asdict(config))
     with joined(), open_run(out, settings=settings, restart=session.restart) as run:
         if not run.is_finished:
             folders = {name: run.folder / name for name in ("forward", "backward")}

@@ -9,27 +9,19 @@ from __future__ import annotations
 from dataclasses import asdict, replace
 from pathlib import Path
 
-import numpy as np
-
-from ulmfit.inference.answers import log_probabilities
 from ulmfit.inference.classifier import Classifier
 from ulmfit.inference.language_model import LanguageModel
 from ulmfit.inference.pair import LanguageModelPair, Source, open_lm
-from ulmfit.models.artefact import LanguageModelParts
-from ulmfit.models.classifier_artefact import join_classifiers, save_classifier
-from ulmfit.models.label_set import LabelSet
-from ulmfit.models.manifest import Provenance
-from ulmfit.models.parts import TextPipeline
-from ulmfit.stages.direction import Session, beforehand, history_files, resolve_direction
+from ulmfit.stages.classifier_folder import write_both, write_direction
+from ulmfit.stages.direction import Session, beforehand, resolve_direction
 from ulmfit.text.corpus import Corpus
 from ulmfit.training.alone import alone
 from ulmfit.training.classifier_config import ClassifierConfig
-from ulmfit.training.classifier_learner import ClassifierLearner, classifier_learner
+from ulmfit.training.classifier_learner import classifier_learner
 from ulmfit.training.config import least_clean, require_config
-from ulmfit.training.fit import Trained, train
+from ulmfit.training.fit import train
 from ulmfit.training.journal import Listener
-from ulmfit.training.run import Run, Settings, open_run
-from ulmfit.training.temperature import answers_temperature
+from ulmfit.training.run import open_run, settings_of
 
 
 def train_classifier(
@@ -74,7 +66,7 @@ def _one(
     lm: LanguageModel, corpus: Corpus, out: Path, *, config: ClassifierConfig, session: Session
 ) -> Classifier:
     """Train one direction."""
-    settings = _settings(corpus, lm.parts.fingerprint, config)
+    settings = settings_of(session.stage, corpus, lm.parts.fingerprint, asdict(config))
     with alone(), open_run(out, settings=settings, restart=session.restart) as run:
         if not run.is_finished:
             learn = classifier_learner(corpus, lm.parts, config=config)
@@ -87,7 +79,7 @@ def _one(
                 listener=session.listener,
                 max_minutes=session.minutes_left(),
             )
-            _write(run, learn, trained, lm.parts, config)
+            write_direction(run, learn, trained)
     return Classifier.load(out)
 
 
@@ -100,7 +92,7 @@ def _both(
     session: Session,
 ) -> Classifier:
     """Train both directions, and join them to one classifier."""
-    settings = _settings(corpus, pair.fingerprint, config)
+    settings = settings_of(session.stage, corpus, pair.fingerprint, asdict(config))
     with open_run(out, settings=settings, restart=session.restart) as run:
         if not run.is_finished:
             folders = {lm.direction: run.folder / lm.direction for lm in pair}
@@ -115,105 +107,5 @@ def _both(
                 )
                 for lm in pair
             )
-            _join(run, corpus, forward, backward, config)
+            write_both(run, corpus, forward, backward, config)
     return Classifier.load(out)
-
-
-def _write(
-    run: Run,
-    learn: ClassifierLearner,
-    trained: Trained,
-    lm: LanguageModelParts,
-    config: ClassifierConfig,
-) -> None:
-    """Write the folder of one direction."""
-    corpus = learn.corpus
-    answering = learn.answering()
-    metrics = {"valid_loss": trained.best.valid_loss}
-    if answering.labels.kind != "number":
-        metrics["valid_accuracy"] = trained.best.accuracy
-    if answering.accuracy is not None:
-        metrics["valid_accuracy_with_linear"] = answering.accuracy
-    given = f"{len(learn.rows.train):,} labelled documents"
-    notes = ("; ".join((given, *learn.notices())),)
-    provenance = _provenance(run.settings, corpus, lm.fingerprint, config, metrics, notes)
-    save_classifier(
-        run.out,
-        {config.direction: learn.answering_weights()},
-        arch=learn.model.arch,
-        vocab=corpus.vocab,
-        text=TextPipeline.of(corpus),
-        labels=answering.labels,
-        linear=answering.linear,
-        provenance=provenance,
-        history=[asdict(row) for row in trained.epochs],
-        files=history_files(trained, provenance),
-    )
-
-
-def _join(
-    run: Run, corpus: Corpus, forward: Classifier, backward: Classifier, config: ClassifierConfig
-) -> None:
-    """Write the folder of both directions, with the temperature of their average."""
-    labels = LabelSet.of(corpus)
-    rows = config.rows(corpus)
-    metrics = {
-        f"{name}_{one.directions[0]}": value
-        for one in (forward, backward)
-        for name, value in one.manifest.provenance.metrics.items()
-    }
-    temperature = 1.0
-    if labels.kind != "number" and corpus.labels is not None:
-        documents = [corpus[row] for row in rows.valid.tolist()]
-        logits = np.stack(
-            [one.encoder_logits(documents, one.directions[0]) for one in (forward, backward)]
-        )
-        if forward.parts.linear is not None:  # which will be that of both
-            logits = logits + forward.parts.linear.logits(documents)
-        found, truth = log_probabilities(logits, labels), corpus.labels[rows.valid]
-        temperature = answers_temperature(found, truth)
-        if labels.kind == "category":
-            metrics["valid_accuracy"] = float((found.argmax(1) == truth).mean())
-    parent = str(run.settings["parent"])
-    notes = forward.manifest.provenance.notes  # of both: they learn from the same documents
-    join_classifiers(
-        run.out,
-        forward=forward.parts,
-        backward=backward.parts,
-        provenance=_provenance(run.settings, corpus, parent, config, metrics, notes),
-        temperature=temperature,
-        files={
-            f"{name}-{one.directions[0]}.{kind}": (one.folder / f"{name}.{kind}").read_bytes()
-            for one in (forward, backward)
-            for name, kind in (("history", "csv"), ("steps", "csv"), ("history", "png"))
-        },
-    )
-
-
-def _settings(corpus: Corpus, parent: str, config: ClassifierConfig) -> Settings:
-    return {
-        "stage": "train_classifier",
-        "corpus": corpus.fingerprint,
-        "parent": parent,
-        "config": asdict(config),
-    }
-
-
-def _provenance(
-    settings: Settings,
-    corpus: Corpus,
-    parent: str,
-    config: ClassifierConfig,
-    metrics: dict[str, float],
-    notes: tuple[str, ...],
-) -> Provenance:
-    return Provenance(
-        origin=f"train_classifier on {corpus.manifest.name}",
-        direction=config.direction,
-        seed=config.seed,
-        protocol=config.protocol,
-        metrics=metrics,
-        config=settings,
-        parent=parent,
-        notes=notes,
-    )

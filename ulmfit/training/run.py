@@ -13,7 +13,7 @@ import shutil
 from collections.abc import Generator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock, Timeout
 
@@ -23,9 +23,22 @@ from ulmfit.training.checkpoint import flush_to_disk
 from ulmfit.training.distributed import total, wait, world
 from ulmfit.unfinished import sweep
 
+if TYPE_CHECKING:
+    from ulmfit.text.corpus import Corpus
+
 Settings = Mapping[str, Any]  # JSON: stage, fingerprints of the inputs, and config
 CHECKPOINT, SETTINGS, LOCK = "checkpoint.safetensors", "settings.json", "lock"
 _INPUTS = {"corpus": "another corpus", "parent": "another language model"}  # they have no flag
+
+
+def settings_of(stage: str, corpus: Corpus, parent: str, config: Mapping[str, Any]) -> Settings:
+    """Gather what a stage's result is made of; `parent` is the fingerprint of a language model, if there is one."""
+    return {
+        "stage": stage,
+        "corpus": corpus.fingerprint,
+        "parent": parent,
+        "config": dict(config),
+    }
 
 
 @dataclass(frozen=True)
