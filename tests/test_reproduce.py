@@ -93,8 +93,8 @@ def single(data_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def without_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leave out what takes longer than all of a small training."""
     monkeypatch.setattr("ulmfit.evaluation.folder.write_report", lambda *_: None)
-    for stage in ("direction", "train_classifier"):
-        monkeypatch.setattr(f"ulmfit.stages.{stage}.history_files", lambda *_, **__: {})
+    for module in ("direction", "classifier_folder"):
+        monkeypatch.setattr(f"ulmfit.stages.{module}.history_files", lambda *_, **__: {})
 
 
 def weights(folder: Path) -> dict[str, torch.Tensor]:

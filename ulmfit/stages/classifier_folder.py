@@ -67,16 +67,12 @@ def write_both(
         logits = np.stack(
             [one.encoder_logits(documents, one.directions[0]) for one in (forward, backward)]
         )
-        if forward.parts.linear is not None:  # which will be that of both
-            logits = logits + forward.parts.linear.logits(documents)
+        linear, name = forward.parts.linear, "valid_accuracy"
+        if linear is not None:  # which will be that of both
+            logits, name = logits + linear.logits(documents), "valid_accuracy_with_linear"
         found, truth = log_probabilities(logits, labels), corpus.labels[rows.valid]
         temperature = answers_temperature(found, truth)
         if labels.kind == "category":
-            name = (
-                "valid_accuracy_with_linear"
-                if forward.parts.linear is not None
-                else "valid_accuracy"
-            )
             metrics[name] = float((found.argmax(1) == truth).mean())
     notes = forward.manifest.provenance.notes  # of both: they learn from the same documents
     join_classifiers(
