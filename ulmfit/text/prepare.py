@@ -56,14 +56,8 @@ def prepare(
     """Turn a source of texts into a corpus folder; one that is there already, from equal input, is kept."""
     _require_workers(n_workers)
     opened = open_source(
-        source,
-        text=text,
-        label=label,
-        split=split,
-        data_dir=data_dir,
-        columns=columns,
-        config=config,
-    )
+        source, text=text, label=label, split=split, data_dir=data_dir, columns=columns, config=config
+    )  # fmt: skip
     key = key_of(opened, config)
     if (corpus := _existing(Path(out), key)) is not None:
         return corpus
