@@ -52,6 +52,7 @@ def test_ci_reads_the_same_commands(name: str) -> None:
 
 
 @pytest.mark.slow  # the script of CI runs the same command
+@pytest.mark.timeout(900)
 def test_the_main_job(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -75,6 +76,7 @@ def test_shell_example(
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_stages_example(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
