@@ -217,3 +217,16 @@ def test_labels_of_a_corpus(demo_corpus: Corpus) -> None:
             LabelSet(kind, names)
     with pytest.raises(UserError, match="--label-kind is 'none'"):
         LabelSet("none", ("a", "b"))
+
+
+@pytest.mark.parametrize("wrong", ["2", 0, -1, True, 1.5, [1]])
+def test_a_number_of_texts_that_is_none_is_refused(
+    wrong: object, demo_corpus: Corpus, tmp_path: Path
+) -> None:
+    write_tiny_classifier(tmp_path / "clf", demo_corpus)
+    path = tmp_path / "clf" / "tokenizer" / "config.json"
+    content = json.loads(path.read_text())
+    assert content["n_fields"] == 1
+    path.write_text(json.dumps(content | {"n_fields": wrong}))
+    with pytest.raises(UserError, match=r"does not describe a text pipeline .*n_fields"):
+        load_classifier(tmp_path / "clf")

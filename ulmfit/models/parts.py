@@ -119,6 +119,8 @@ def load_text(folder: Path, manifest: ModelManifest) -> TextPipeline:
     try:
         config = from_json(TextConfig, content["config"])
         found, n_fields = content["fingerprint"], content.get("n_fields")
+        if n_fields is not None and (type(n_fields) is not int or n_fields < 1):
+            raise TypeError(f"n_fields is {n_fields!r}")
     except (KeyError, TypeError) as error:
         raise UserError(f"{path} does not describe a text pipeline ({error}): {AGAIN}") from error
     model = folder / SUBWORD_MODEL
