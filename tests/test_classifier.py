@@ -174,7 +174,26 @@ def test_a_document_costs_its_own_chunks_whoever_stands_beside_it(lengths: list[
     whole_chunks = sum(-(-n // BPTT) * BPTT for n in lengths)
     assert sum(lengths) <= sum(rows * steps for rows, steps in read) <= whole_chunks
     assert max(rows * steps for rows, steps in read) <= len(lengths) * BPTT  # at any one time
-    assert len(read) == -(-max(lengths) // BPTT)
+    before = [model.arch.pooling.first_token(n) for n in lengths]
+    pooled = max(n - first for n, first in zip(lengths, before))
+    assert len(read) == max(before) // BPTT + -(-pooled // BPTT)
+
+
+@settings(max_examples=30, deadline=None)
+@given(lengths=st.lists(st.integers(1, 90), min_size=2, max_size=12))
+def test_a_gradient_costs_the_pooled_tokens_of_each_document(lengths: list[int]) -> None:
+    model = make_model(make_arch()).train()
+    read: list[tuple[int, bool]] = []
+
+    def note(_: torch.nn.Module, given: tuple[Tensor, ...]) -> None:
+        read.append((given[0].numel(), torch.is_grad_enabled()))
+
+    model.encoder.register_forward_pre_hook(note)
+    model(padded([make_document(n) for n in lengths]), torch.tensor(lengths))
+    before = [model.arch.pooling.first_token(n) for n in lengths]
+    assert sum(n for n, has_gradient in read if not has_gradient) == sum(before)
+    pooled = sum(-(-(n - first) // BPTT) * BPTT for n, first in zip(lengths, before))
+    assert sum(n for n, has_gradient in read if has_gradient) <= pooled
 
 
 # --- batch invariance

@@ -118,7 +118,7 @@ def by_pool(outputs: np.ndarray, lengths: list[int]) -> Any:
     order = np.argsort(lengths)[::-1].copy()  # it wants the longest document first
     n, hidden = torch.tensor(lengths)[order], torch.tensor(outputs)[order]
     empty = Pool.empty(len(n), hidden.shape[2], hidden)
-    vectors = empty.add(hidden, n, torch.ones(len(n), dtype=torch.bool)).vectors(n)
+    vectors = empty.add(hidden, n).vectors(n)
     return vectors[torch.tensor(np.argsort(order))]
 
 

@@ -21,7 +21,7 @@ from ulmfit.models.classifier_arch import ClassifierArch
 from ulmfit.models.encoder import Encoded
 from ulmfit.models.pooling import Pool
 from ulmfit.models.precision import Precision
-from ulmfit.models.state import State, detach, select
+from ulmfit.models.state import State, detach, resize, select, with_first
 from ulmfit.text.vocab import PAD_ID
 
 NORM_BIAS = 1e-3  # at the start, as in fastai
@@ -38,8 +38,7 @@ class ClassifierOutput:
     chunks: tuple[
         Tensor, ...
     ]  # each (n, steps, emb_sz), rows as `order` says; none outside training
-    order: Tensor  # (bs,) the rows, longest document first
-    starts: Tensor  # (bs,) where in the joined chunks each of these rows begins
+    order: Tensor  # (bs,) the rows, the longest first
 
     @property
     def raw(self) -> Tensor:
@@ -48,11 +47,7 @@ class ClassifierOutput:
         if not self.chunks:
             return self.logits.new_empty(bs, 0, 0)
         joined = torch.cat([_with_rows(chunk, bs) for chunk in self.chunks], dim=1)
-        steps = torch.arange(int(self.lengths.max()), device=joined.device)
-        if bool(self.starts.any()):
-            places = (steps + self.starts[:, None]).clamp(max=joined.shape[1] - 1)
-            joined = joined[torch.arange(bs, device=joined.device)[:, None], places]
-        return joined[self.order.argsort(), : len(steps)]
+        return joined[self.order.argsort()]
 
     @property
     def dropped(self) -> Tensor:
@@ -123,56 +118,63 @@ class Classifier(nn.Module):
 
         What stands behind a document's length is not read. An empty one counts as one padding token.
         """
-        lengths, order = lengths.to(ids.device).sort(descending=True, stable=True)
-        is_text = torch.arange(ids.shape[1], device=ids.device) < lengths[:, None]
-        ids = ids[order].masked_fill(~is_text, PAD_ID)
-        lengths = lengths.clamp(min=1)
+        lengths = lengths.to(ids.device)
         if not ids.shape[1]:
             ids = F.pad(ids, (0, 1), value=PAD_ID)
-        if len(lengths) and lengths[0] > ids.shape[1]:
-            raise ValueError(f"a length of {lengths[0]} and only {ids.shape[1]} columns of ids")
-        return self._read(ids, lengths, order)
-
-    def _read(self, ids: Tensor, lengths: Tensor, order: Tensor) -> ClassifierOutput:
-        """Read documents that come longest first; those that go on are always the first rows."""
-        pooling, sizes = self.arch.pooling, lengths.tolist()
-        firsts = [pooling.first_token(size) for size in sizes]  # descending, as the sizes
-        n_before = lengths.new_tensor(firsts)
+        if len(lengths) and lengths.max() > ids.shape[1]:
+            raise ValueError(f"a length of {lengths.max()} and only {ids.shape[1]} columns of ids")
+        pooling = self.arch.pooling
+        firsts = lengths.new_tensor([pooling.first_token(size) for size in lengths.tolist()])
         weights = self.encoder.drop_weights() if pooling.shared_mask else None
+        state = self._before(ids, firsts, weights)
+        n_pooled, order = (lengths.clamp(min=1) - firsts).sort(descending=True, stable=True)
+        windows = _windows(ids[order], firsts[order], lengths[order], n_pooled)
+        state = None if state is None else select(state, order)
+        return self._read(windows, n_pooled, order, state, weights)
+
+    @torch.no_grad()
+    def _before(
+        self, ids: Tensor, firsts: Tensor, weights: tuple[Tensor, ...] | None
+    ) -> State | None:
+        """Read what comes before the tokens that are pooled, for the state that it leaves; None if nothing does."""
+        ends, order = firsts.sort(descending=True, stable=True)
+        ids, ends, state = ids[order], ends.tolist(), None
+        bptt = self.arch.pooling.bptt
+        for start in range(0, max(ends, default=0), bptt):  # all of them end where a chunk does
+            n = sum(end > start for end in ends)
+            chunk = ids[:n, start : start + bptt]
+            before = None if state is None else select(state, slice(n))
+            after = self.encoder(chunk, before, weights=weights).state
+            state = after if state is None else with_first(state, after)
+        return None if state is None else select(resize(state, len(ids)), order.argsort())
+
+    def _read(
+        self,
+        ids: Tensor,
+        lengths: Tensor,
+        order: Tensor,
+        state: State | None,
+        weights: tuple[Tensor, ...] | None,
+    ) -> ClassifierOutput:
+        """Read what is pooled, the longest first: the rows that go on are always the first ones."""
+        pooling, sizes = self.arch.pooling, lengths.tolist()
         pool = Pool.empty(len(sizes), self.arch.encoder.emb_sz, self.encoder.embedding.weight)
-        state: State | None = None
         chunks: list[Tensor] = []
-        n_joined, places = 0, {}  # places[t] of token t in the chunks when they are joined
         is_answering = not (self.training or torch.is_grad_enabled())
         shortest = SHORTEST_CHUNK if is_answering else pooling.bptt
         for start, stop in pairwise(chunk_edges(sizes, bptt=pooling.bptt, shortest=shortest)):
             n = sum(size > start for size in sizes)
-            counts = firsts[n - 1] <= start  # for the shortest, if for any
-            with torch.set_grad_enabled(torch.is_grad_enabled() and counts):
-                encoded: Encoded = self.encoder(
-                    ids[:n, start:stop],
-                    None if state is None else select(state, slice(n)),
-                    weights=weights,
-                )
-            is_pooled = n_before[:n] <= start
-            state = self._carried(encoded.state, is_pooled)
-            if counts:
-                pool = pool.add(encoded.raw, lengths[:n] - start, is_pooled)
-                chunks += [encoded.raw] if self.training else []
-                places[start], n_joined = n_joined, n_joined + stop - start
-        n_pooled, back = lengths - n_before, order.argsort()
-        starts = lengths.new_tensor([places[first] for first in firsts])
-        logits = self.head(pool.vectors(n_pooled)[back])
-        return ClassifierOutput(logits, n_pooled[back], tuple(chunks), order, starts)
-
-    def _carried(self, state: State, is_pooled: Tensor) -> State:
-        """Pass the state on to the next chunk, with its gradient at most where the chunk was pooled."""
-        if self.arch.pooling.detach_chunks:
-            return detach(state)
-        rows = is_pooled[:, None]
-        return tuple(
-            tuple(torch.where(rows, part, part.detach()) for part in layer) for layer in state
-        )
+            encoded: Encoded = self.encoder(
+                ids[:n, start:stop],
+                None if state is None else select(state, slice(n)),
+                weights=weights,
+            )
+            state = detach(encoded.state) if pooling.detach_chunks else encoded.state
+            pool = pool.add(encoded.raw, lengths[:n] - start)
+            chunks += [encoded.raw] if self.training else []
+        back = order.argsort()
+        logits = self.head(pool.vectors(lengths)[back])
+        return ClassifierOutput(logits, lengths[back], tuple(chunks), order)
 
     def layer_groups(self) -> list[list[nn.Parameter]]:
         """List the parameters as fastai's `awd_lstm_clas_split` does: embedding, each recurrent layer, head."""
@@ -201,6 +203,14 @@ def chunk_edges(sizes: Sequence[int], *, bptt: int, shortest: int) -> list[int]:
                 edges.append(cut)
         edges.append(grid)
     return edges
+
+
+def _windows(ids: Tensor, firsts: Tensor, ends: Tensor, sizes: Tensor) -> Tensor:
+    """Cut tokens `firsts` to `ends` (bs,) out of documents, with padding behind; the first row has the largest of `sizes`."""
+    steps = torch.arange(int(sizes[0]) if len(sizes) else 0, device=ids.device)
+    places = firsts[:, None] + steps
+    found = ids.gather(1, places.clamp(max=ids.shape[1] - 1))
+    return found.masked_fill(places >= ends[:, None], PAD_ID)
 
 
 def _with_rows(chunk: Tensor, bs: int) -> Tensor:

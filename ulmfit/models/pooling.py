@@ -25,15 +25,14 @@ class Pool:
         zeros = like.new_zeros(bs, n_units)
         return cls(zeros, torch.full_like(zeros, -torch.inf), zeros)
 
-    def add(self, hidden: Tensor, n_left: Tensor, is_pooled: Tensor) -> Pool:
+    def add(self, hidden: Tensor, n_left: Tensor) -> Pool:
         """Take in the next chunk (n, steps, units) of the first n documents.
 
-        `n_left` (n,) counts the tokens from the chunk's first one to the document's end, at least
-        one; `is_pooled` (n,) says whose chunk counts.
+        `n_left` (n,) counts the tokens from the chunk's first one to the document's end, at least one.
         """
         n, steps, _ = hidden.shape
         step = torch.arange(steps, device=hidden.device)
-        is_out = ((step >= n_left[:, None]) | ~is_pooled[:, None]).unsqueeze(2)  # (n, steps, 1)
+        is_out = (step >= n_left[:, None]).unsqueeze(2)  # (n, steps, 1)
         # A document's last chunk comes last, so what stands here in the end is its last token.
         last = hidden[torch.arange(n, device=hidden.device), n_left.clamp(max=steps) - 1]
         highest = hidden.masked_fill(is_out, -torch.inf).amax(1)

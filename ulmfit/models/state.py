@@ -22,6 +22,14 @@ def select(state: State, rows: Tensor | slice) -> State:
     return tuple(tuple(part[rows] for part in layer) for layer in state)
 
 
+def with_first(state: State, first: State) -> State:
+    """Put other rows in the place of the first ones."""
+    return tuple(
+        tuple(torch.cat([new, part[len(new) :]]) for part, new in zip(layer, others))
+        for layer, others in zip(state, first)
+    )
+
+
 def resize(state: State, bs: int) -> State:
     """Keep the first `bs` rows; rows that are not there yet begin with zeros."""
     return tuple(tuple(_resized(part, bs) for part in layer) for layer in state)
