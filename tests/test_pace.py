@@ -34,7 +34,7 @@ def phase(**changes: int) -> Phase:
 
 
 def test_a_phase_costs_what_its_gradient_flows_through() -> None:
-    found = Pace(whole=5.0, top=1.0)
+    found = Pace(whole=5.0, top=1.0, reading=0.5)
     assert [found.learning(phase(n_unfrozen=n), 5) for n in (1, 2, 3, 4, 5)] == [1, 2, 3, 4, 5]
     assert found.learning(phase(), 5) == 5
     # Chain-thaw's single layers: the lowest alone needs the gradient all the way down.

@@ -62,6 +62,8 @@ class ReproduceFlags:
     """Stop after so many minutes, with exit code 3; the same command again goes on."""
     threads: int = 0
     """Threads for the large matrix products; 0 leaves the choice to torch."""
+    stock: Switch = False
+    """Say, too, what stock fastai would need for the same tokens, from a few steps of its own model (half a minute more)."""
     json: Switch = False
     """Print the results as JSON on stdout."""
 
@@ -117,6 +119,7 @@ def reproduce(argv: Sequence[str]) -> None:
                 progress=progress,
                 restart=flags.restart,
                 max_minutes=flags.max_minutes,
+                stock=flags.stock,
             )
     finally:
         progress.close()

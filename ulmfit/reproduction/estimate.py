@@ -88,7 +88,7 @@ def estimate(
 ) -> Estimate:
     """Measure the pace of each stage that has something left to do, and add up."""
     every = trainings(planned)
-    gauge = _Gauge(corpus, lm, _arch(every, lm))
+    gauge = _Gauge(corpus, lm, arch_of(every, lm))
     is_done = {t: (out / t.folder / MANIFEST).is_file() for t in every}
     numbers = Counter(t.stage for t in every)
     rows = []
@@ -105,7 +105,7 @@ def estimate(
     return Estimate(len(planned), tuple(rows), answers, n_processes * peak_mb(), peak_gpu_mb())
 
 
-def _arch(every: Sequence[Training], lm: Source | None) -> ArchConfig:
+def arch_of(every: Sequence[Training], lm: Source | None) -> ArchConfig:
     """Find the sizes of the encoder: those of the language model given, or that stage 1 makes."""
     if lm is not None:
         return (lm.forward if isinstance(lm, LanguageModelPair) else lm).parts.arch
@@ -148,8 +148,8 @@ class _Gauge:
         """Give the seconds that a classifier takes to answer."""
         config = training.config
         assert isinstance(config, ClassifierConfig)
-        n_tokens = _count(self.corpus, self.corpus.rows(split)) or self._rows(config)[1]
-        return n_tokens * self._pace(config).reading * self._directions(config)
+        tokens = n_tokens(self.corpus, self.corpus.rows(split)) or self._rows(config)[1]
+        return tokens * self._pace(config).reading * self._directions(config)
 
     def _pace(self, config: StageConfig) -> Pace:
         kind = type(config).__name__
@@ -180,7 +180,7 @@ class _Gauge:
             lesson = Lesson(any_sure, any_sure)
             size = lesson.epoch_size(config, rows, n_groups=self._n_groups(config))
             rows = lesson.added_to(rows)
-        learnt, measured = _count(self.corpus, rows.train), _count(self.corpus, rows.valid)
+        learnt, measured = n_tokens(self.corpus, rows.train), n_tokens(self.corpus, rows.valid)
         n_whole = (
             -(-len(rows.train) // config.bs)
             if isinstance(config, ClassifierConfig)
@@ -199,7 +199,8 @@ class _Gauge:
         return 2 if is_both else 1
 
 
-def _count(corpus: Corpus, rows: np.ndarray) -> int:
+def n_tokens(corpus: Corpus, rows: np.ndarray) -> int:
+    """Count the tokens of some documents."""
     return int((corpus.offsets[rows + 1] - corpus.offsets[rows]).sum())
 
 

@@ -23,6 +23,7 @@ from ulmfit.inference.pair import Source, open_lm
 from ulmfit.models.catalogue import PRETRAINED
 from ulmfit.recipe import RECIPE, has_learnt
 from ulmfit.reproduction.answer import BASELINE_FOLDER, result_of
+from ulmfit.reproduction.beside_stock import beside_stock, require_stock
 from ulmfit.reproduction.documents import brought, corpus_of, require_labels
 from ulmfit.reproduction.estimate import Estimate, estimate
 from ulmfit.reproduction.labels_needed import BASELINES, Point, sentence
@@ -85,14 +86,18 @@ def reproduce(
     progress: Listener | None = None,
     restart: bool = False,
     max_minutes: float | None = None,
+    stock: bool = False,
 ) -> Results:
     """Run an experiment, or go on with it, and write its results into the folder `out`.
 
-    `max_minutes` stops at a checkpoint; the same call goes on from there. `restart` trains all anew.
+    `max_minutes` stops at a checkpoint; the same call goes on from there. `restart` trains all anew. `stock` says, too,
+    what stock fastai would need for the same tokens.
     """
     require(max_minutes is None or max_minutes > 0, "max_minutes", max_minutes, "above 0")
     session = Session(_STAGE, progress, restart=restart, max_minutes=max_minutes)
     bench = Bench.open(experiment, out, data_dir=data_dir)
+    if stock:
+        require_stock(bench.planned, bench.lm)
     if restart or not (bench.out / RECIPE).exists():
         _write_recipe(bench)
     for notice in bench.corpus.manifest.notices:
@@ -103,6 +108,11 @@ def reproduce(
     found = [_run(bench, each, session, renewed) for each in bench.planned]
     _write_recipe(bench)  # now that no training has refused its settings
     results = _results(bench, found)
+    if stock:
+        results = replace(
+            results,
+            stages=beside_stock(bench.planned, found, bench.out, corpus=bench.corpus, lm=bench.lm),
+        )
     write_results(results, bench.out)
     return results
 

@@ -19,6 +19,7 @@ from ulmfit.evaluation.report import plain
 from ulmfit.evaluation.scores import without_nan
 from ulmfit.evaluation.targets import finished
 from ulmfit.files import atomic_file, write_json
+from ulmfit.reproduction.beside_stock import StageTime
 from ulmfit.reproduction.estimate import duration
 from ulmfit.reproduction.labels_needed import Point, label_plot
 from ulmfit.reproduction.results import Result, Summary
@@ -43,6 +44,8 @@ class Results:
     """With label budgets, what each baseline reaches with all labels."""
     sentences: tuple[str, ...] = ()
     """What the figures mean."""
+    stages: tuple[StageTime, ...] = ()
+    """Where the time went beside stock fastai's, if that was asked for."""
 
     def __str__(self) -> str:
         return markdown(self)
@@ -91,7 +94,7 @@ def markdown(results: Results) -> str:
         lines += [sentence, ""]
     if results.wholes:
         lines += [f"![accuracy over label budgets]({PICTURE})", ""]
-    lines += [*_other_figures(results), *_times(results.runs)]
+    lines += [*_other_figures(results), *_times(results.runs), *_beside_stock(results.stages)]
     return "\n".join(lines) + "\n"
 
 
@@ -153,6 +156,25 @@ def _times(runs: Sequence[Result]) -> Iterator[str]:
     yield ""
     added = " Directions are added up: trained at the same time, two take as long as one." if any(run.direction == "both" for run in runs) else ""  # fmt: skip
     yield f"In all {duration(total + sum(language_models.values()))}; a language model that runs share is counted once.{added}"  # fmt: skip
+
+
+def _beside_stock(stages: Sequence[StageTime]) -> Iterator[str]:
+    """Say what stock fastai would need for the tokens of each stage."""
+    if not stages:
+        return
+    yield ""
+    yield "The same tokens with stock fastai:"
+    yield ""
+    yield _row("stage", "tokens", "seconds", "stock, seconds", "stock / ours")
+    yield _row(*["---"] * 5)
+    total = (
+        sum(getattr(s, name) for s in stages) for name in ("tokens", "seconds", "stock_seconds")
+    )
+    for s in (*stages, StageTime("in all", *total)):
+        ratio = f"{s.stock_seconds / s.seconds:.2f}" if s.seconds else ""
+        yield _row(s.stage, f"{s.tokens:,}", f"{s.seconds:,.1f}", f"{s.stock_seconds:,.1f}", ratio)
+    yield ""
+    yield "Stock: the pace of fastai's own AWD-LSTM of these sizes, its loss and its Adam in float32, on batches of these texts, times the tokens; measured when this was written, on the machine as busy as it was then, without fastai's Learner, loader and tokenizer."  # fmt: skip
 
 
 def _row(*cells: str) -> str:
