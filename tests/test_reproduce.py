@@ -23,11 +23,12 @@ from ulmfit import cli
 from ulmfit.errors import Stopped, UserError
 from ulmfit.history import TrainingProgress
 from ulmfit.models.threads import one_thread
-from ulmfit.recipe import CLASSIFIER, CORPUS, PRETRAINED, RECIPE
+from ulmfit.recipe import CLASSIFIER, CORPUS, FINETUNED, PRETRAINED, RECIPE
 from ulmfit.reproduction import answer
+from ulmfit.reproduction.estimate import Estimate, StageEstimate
 from ulmfit.reproduction.labels_needed import labels_needed, sentence
 from ulmfit.reproduction.plan import ALL, Experiment, plan, trainings
-from ulmfit.reproduction.reproduce import Bench, reproduce
+from ulmfit.reproduction.reproduce import Bench, estimate_of, reproduce
 from ulmfit.reproduction.results import mean_accuracy
 from ulmfit.reproduction.settings import apply_settings
 from ulmfit.reproduction.sheet import Results
@@ -596,6 +597,55 @@ def test_an_estimate_leaves_out_what_was_learnt_before_an_interruption(
     assert bench.estimate().stages[0].tokens == pytest.approx(whole.tokens * (3 / 4 + 2 / 4) / 2)
     (place / CHECKPOINT).write_bytes(b"damaged")  # whoever goes on will be told
     assert bench.estimate().stages[0].tokens == pytest.approx(whole.tokens * (3 / 4 + 1) / 2)
+
+
+# --- stage 1 on general text
+
+
+@pytest.fixture(scope="module")
+def general(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A corpus of other texts, without labels."""
+    frame = pd.DataFrame(
+        {"text": [f"the {a} river runs past {b} doors" for a in ADJECTIVES for b in ADJECTIVES]}
+    )
+    folder = tmp_path_factory.mktemp("general") / "corpus"
+    ulmfit.prepare(frame, folder, label=None, config=replace(ulmfit.TextConfig(), min_freq=1))
+    return folder
+
+
+@pytest.mark.usefixtures("without_pictures")
+def test_all_three_stages_from_a_corpus_of_general_text(
+    general: Path, data_dir: Path, tmp_path: Path
+) -> None:
+    asked, out = experiment(lm=str(general)), tmp_path / "run"
+    before = estimate_of(asked, out, data_dir=data_dir)
+    assert isinstance(before, StageEstimate) and not out.exists()
+    with pytest.raises(Stopped):
+        reproduce(asked, out, data_dir=data_dir, max_minutes=1e-4)
+    heard: list[TrainingProgress] = []
+    results = reproduce(asked, out, data_dir=data_dir, progress=heard.append)
+    learnt = list(dict.fromkeys(p.stage for p in heard if not p.notice))
+    assert learnt == ["pretrain_lm", "finetune_lm", "train_classifier"]
+    assert {PRETRAINED, FINETUNED, CLASSIFIER, CORPUS, RECIPE} <= names(out)
+    first, second = ulmfit.load(out / PRETRAINED), ulmfit.load(out / FINETUNED)
+    assert "river" in list(first.parts.vocab) and "who" not in list(first.parts.vocab)
+    assert second.manifest.provenance.parent == first.parts.fingerprint
+    read = sum(p.epoch_row.tokens for p in heard if p.stage == "pretrain_lm" and p.epoch_row)
+    assert before.tokens == pytest.approx(read, rel=0.1)
+    heard.clear()
+    assert reproduce(asked, out, data_dir=data_dir, progress=heard.append).runs == results.runs
+    assert not [progress for progress in heard if not progress.notice]
+    after = estimate_of(asked, out, data_dir=data_dir)
+    assert isinstance(after, Estimate) and after.seconds == 0
+
+
+def test_what_no_classifier_learns_from_is_refused_before_stage_1(
+    general: Path, tmp_path: Path
+) -> None:
+    asked = Experiment(general, preset="tiny", lm=str(general), settings=SMALL)
+    with pytest.raises(UserError, match="has no labels that are names"):
+        reproduce(asked, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
 
 
 # --- the verb

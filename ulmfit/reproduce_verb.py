@@ -35,8 +35,9 @@ class ReproduceFlags:
     data_dir: Path | None = None
     """Where the data sets lie or are downloaded to; by default the user's cache folder."""
     lm: str = ""
-    """Folder of a language model, or the name of a pretrained one: en, wt103-fwd or wt103-bwd; none to let one learn
-    from the texts. By default presets laptop and tiny begin from en, and the others have one learn from the texts."""
+    """Folder of a language model, or the name of a pretrained one: en, wt103-fwd or wt103-bwd; the folder of a corpus of
+    general text, to let stage 1 learn from that first; none to let one learn from the texts. By default presets laptop and
+    tiny begin from en, and the others have one learn from the texts."""
     direction: str = ""
     """forward, backward, or both to train two and average them; by default the preset's, or that of the language model."""
     seeds: tuple[int, ...] = ()
@@ -101,7 +102,7 @@ def reproduce(argv: Sequence[str]) -> None:
     if flags.out is None:
         raise UserError(f"reproduce: no --out: name the folder of the experiment, as in {_USAGE}")
     asked = flags.experiment()
-    from ulmfit.reproduction.reproduce import Bench
+    from ulmfit.reproduction.reproduce import estimate_of
     from ulmfit.reproduction.reproduce import reproduce as run
     from ulmfit.stage_verbs import threads
 
@@ -109,7 +110,7 @@ def reproduce(argv: Sequence[str]) -> None:
     try:
         with threads(flags.threads):
             if flags.estimate:
-                found = Bench.open(asked, flags.out, data_dir=flags.data_dir).estimate()
+                found = estimate_of(asked, flags.out, data_dir=flags.data_dir)
                 content = {**asdict(found), "seconds": found.seconds}
                 return print_result(without_nan(content) if flags.json else str(found))
             results = run(

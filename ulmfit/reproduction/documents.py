@@ -13,6 +13,7 @@ from ulmfit.config import preset as text_preset
 from ulmfit.errors import UserError
 from ulmfit.files import MANIFEST, atomic_folder, kind_of
 from ulmfit.inference.pair import LanguageModelPair, Source
+from ulmfit.models.parts import TextPipeline
 from ulmfit.recipe import CORPUS, config_for
 from ulmfit.reproduction.plan import ALL, Experiment, Planned
 from ulmfit.text.corpus import Corpus
@@ -26,7 +27,12 @@ def corpus_of(
     asked: Experiment, out: Path, lm: Source | None, *, data_dir: str | Path | None
 ) -> Corpus:
     """Open the experiment's documents: those of a data set in its folder, a prepared corpus where it lies."""
-    return _data_set(asked, out, lm, data_dir) if asked.is_registered else _prepared(asked, lm)
+    if asked.is_registered:
+        return _data_set(asked, out, lm, data_dir)
+    if lm is None:
+        return prepared(asked, None, like=f"--preset {asked.preset}")
+    one = lm.forward if isinstance(lm, LanguageModelPair) else lm
+    return prepared(asked, one.parts.text, like=f"--lm {asked.begins_from}")
 
 
 def brought(corpus: Corpus, out: Path) -> Corpus:
@@ -45,23 +51,21 @@ def brought(corpus: Corpus, out: Path) -> Corpus:
     return there
 
 
-def _prepared(asked: Experiment, lm: Source | None) -> Corpus:
-    """Open a corpus that the language model can read."""
+def prepared(asked: Experiment, text: TextPipeline | None, *, like: str) -> Corpus:
+    """Open a corpus that was read as `text` says, that of the language model; `like` are the flags to prepare it with."""
     folder = Path(asked.data_set)
-    as_read = f"--lm {asked.begins_from}" if lm else f"--preset {asked.preset}"
     if kind_of(folder / CORPUS) == "corpus":
         raise UserError(f"{folder} is a run, and its corpus is {folder / CORPUS}: give that")
     if kind_of(folder) != "corpus":
-        raise UserError(f"{folder} is no corpus: make one with `ulmfit prepare {folder} {as_read} --out CORPUS`, and give its folder")  # fmt: skip
+        raise UserError(f"{folder} is no corpus: make one with `ulmfit prepare {folder} {like} --out CORPUS`, and give its folder")  # fmt: skip
     given = Corpus.load(folder)
-    if lm is not None and not _is_read_by(lm, given):
-        raise UserError(f"{folder} is not read as {lm.folder} reads: prepare it with {as_read}, or begin without language model, --lm none")  # fmt: skip
+    if text is not None and not _is_read_by(text, given):
+        raise UserError(f"{folder} is not read as {asked.begins_from} reads: prepare it with {like}, or begin without language model, --lm none")  # fmt: skip
     return given
 
 
-def _is_read_by(lm: Source, corpus: Corpus) -> bool:
+def _is_read_by(text: TextPipeline, corpus: Corpus) -> bool:
     """Tell whether a corpus was read with the tokenizer of a language model; of words any version of spaCy will do."""
-    text = (lm.forward if isinstance(lm, LanguageModelPair) else lm).parts.text
     is_subword = text.config.tokenizer == "subword"
     return text.reads(corpus) and (is_subword or text.reading(corpus.config) == corpus.config)
 

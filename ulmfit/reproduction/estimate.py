@@ -88,7 +88,7 @@ def estimate(
 ) -> Estimate:
     """Measure the pace of each stage that has something left to do, and add up."""
     every = trainings(planned)
-    gauge = _Gauge(corpus, lm, arch_of(every, lm))
+    gauge = Gauge(corpus, lm, arch_of(every, lm))
     is_done = {t: (out / t.folder / MANIFEST).is_file() for t in every}
     numbers = Counter(t.stage for t in every)
     rows = []
@@ -105,6 +105,12 @@ def estimate(
     return Estimate(len(planned), tuple(rows), answers, n_processes * peak_mb(), peak_gpu_mb())
 
 
+def of_stage1(training: Training, out: Path, *, corpus: Corpus) -> StageEstimate:
+    """Measure the pace of a stage 1 by itself."""
+    gauge = Gauge(corpus, None, arch_of([training], None))
+    return StageEstimate(training.stage, 1, 0, *gauge.cost(training, out / training.folder))
+
+
 def arch_of(every: Sequence[Training], lm: Source | None) -> ArchConfig:
     """Find the sizes of the encoder: those of the language model given, or that stage 1 makes."""
     if lm is not None:
@@ -112,7 +118,7 @@ def arch_of(every: Sequence[Training], lm: Source | None) -> ArchConfig:
     return next(t.config.arch for t in every if isinstance(t.config, PretrainConfig))
 
 
-class _Gauge:
+class Gauge:
     """The pace of each stage, measured once and when it is first asked for."""
 
     def __init__(self, corpus: Corpus, lm: Source | None, arch: ArchConfig) -> None:

@@ -31,7 +31,8 @@ class Experiment:
     """A name in DATASETS, or the folder of a corpus."""
     preset: str = "laptop"
     lm: str = ""
-    """Folder of a language model, the name of a pretrained one, or none: stage 1 learns from the texts."""
+    """Folder of a language model, the name of a pretrained one, folder of a corpus that stage 1 learns from first, or
+    none: stage 1 learns from the texts."""
     direction: str | None = None
     seeds: tuple[int, ...] = ()
     """By default one, or `N_SPLITS` with label budgets."""

@@ -25,7 +25,8 @@ from ulmfit.recipe import RECIPE, has_learnt
 from ulmfit.reproduction.answer import BASELINE_FOLDER, result_of
 from ulmfit.reproduction.beside_stock import beside_stock, require_stock
 from ulmfit.reproduction.documents import brought, corpus_of, require_labels
-from ulmfit.reproduction.estimate import Estimate, estimate
+from ulmfit.reproduction.estimate import Estimate, StageEstimate, estimate
+from ulmfit.reproduction.general_text import is_general_text, stage1_left, with_stage1
 from ulmfit.reproduction.labels_needed import BASELINES, Point, sentence
 from ulmfit.reproduction.plan import Experiment, Planned, Training, plan
 from ulmfit.reproduction.results import Result, summaries
@@ -78,6 +79,18 @@ class Bench:
         return estimate(self.planned, self.out, corpus=self.corpus, lm=self.lm, split=split)
 
 
+def estimate_of(
+    asked: Experiment, out: Path, *, data_dir: Path | None = None
+) -> Estimate | StageEstimate:
+    """Measure what an experiment is going to take: of general text stage 1 alone, until it has learnt."""
+    if is_general_text(asked):
+        left = stage1_left(asked, out)
+        if isinstance(left, StageEstimate):
+            return left
+        asked = left
+    return Bench.open(asked, out, data_dir=data_dir).estimate()
+
+
 def reproduce(
     experiment: Experiment | str | Path,
     out: str | Path,
@@ -95,7 +108,13 @@ def reproduce(
     """
     require(max_minutes is None or max_minutes > 0, "max_minutes", max_minutes, "above 0")
     session = Session(_STAGE, progress, restart=restart, max_minutes=max_minutes)
-    bench = Bench.open(experiment, out, data_dir=data_dir)
+    asked = experiment if isinstance(experiment, Experiment) else Experiment(experiment)
+    if is_general_text(asked):
+        left = stage1_left(asked, Path(out)) if progress else None
+        if isinstance(left, StageEstimate):
+            session.say(f"first {left}", "")
+        asked = with_stage1(asked, Path(out), _how(session))
+    bench = Bench.open(asked, out, data_dir=data_dir)
     if stock:
         require_stock(bench.planned, bench.lm)
     if restart or not (bench.out / RECIPE).exists():
