@@ -6,6 +6,8 @@ import itertools
 from collections.abc import Generator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -27,7 +29,15 @@ from ulmfit.training import linear_part
 from ulmfit.training.classifier_config import ClassifierConfig
 from ulmfit.training.classifier_learner import text_classifier_learner
 from ulmfit.training.linear import LabelledTexts, nbsvm
-from ulmfit.training.linear_part import as_loud, fit_linear_part
+from ulmfit.training.linear_part import (
+    FEW,
+    LONG,
+    OF_LONG,
+    TAUGHT,
+    as_loud,
+    fit_linear_part,
+    loudness,
+)
 from ulmfit.training.temperature import USUAL, WEIGHT
 
 N_VOCAB, N_OUTPUTS = 7, 3
@@ -269,6 +279,22 @@ def test_it_is_half_as_loud_as_the_encoder(trained: ulmfit.Classifier, demo_corp
     means = [np.diff(logits).mean() for logits in (linear.logits(documents), encoder)]
     own, other = (np.hypot(m, s) for m, s in zip(means, margins))
     assert own == pytest.approx(0.5 * other, rel=1e-3)
+
+
+def test_it_is_louder_where_few_labels_have_to_do_for_long_documents() -> None:
+    lengths = np.repeat([LONG, LONG - 1], [2 * FEW, FEW])
+    offsets = np.concatenate([[0], np.cumsum(lengths)])
+    corpus: Any = SimpleNamespace(offsets=offsets)
+    long, short = np.arange(2 * FEW), np.arange(2 * FEW, 3 * FEW)
+    mostly_long = np.concatenate([long[:51], short[:49]])
+    mostly_short = np.concatenate([long[:49], short[:51]])
+
+    def times(rows: np.ndarray, *, is_taught: bool = False) -> float:
+        return loudness(corpus, rows, is_taught=is_taught)
+
+    assert times(long[: FEW - 1]) == times(mostly_long) == OF_LONG
+    assert times(long[:FEW]) == times(mostly_short) == times(short[:10]) == 1
+    assert times(short, is_taught=True) == times(long[:9], is_taught=True) == TAUGHT
 
 
 @pytest.mark.parametrize("method", ["pooling", "integrated_gradients"])

@@ -128,12 +128,12 @@ class ClassifierLearner(StageLearner):
         assert isinstance(config, ClassifierConfig)
         if config.linear is None or self.corpus.label_kind != "category":
             return None
-        from ulmfit.training.linear_part import LOUDER, as_loud, fit_linear_part
+        from ulmfit.training.linear_part import as_loud, fit_linear_part, loudness
 
         learnt, known = self.lesson.added_to(self.rows), self.lesson.known(self.corpus)
         part = fit_linear_part(known, learnt.train, seed=config.seed)
-        share = config.linear * (LOUDER if len(self.lesson.rows) else 1)
-        return as_loud(part, logits, self.valid_documents(), share=share)
+        louder = loudness(self.corpus, self.rows.train, is_taught=bool(len(self.lesson.rows)))
+        return as_loud(part, logits, self.valid_documents(), share=config.linear * louder)
 
     def valid_documents(self) -> list[np.ndarray]:
         """List the documents that were held out as `valid_logits` has them."""

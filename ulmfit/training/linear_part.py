@@ -17,8 +17,10 @@ from ulmfit.training.linear import fit_nbsvm
 
 MOST_TOKENS = 4_000_000  # of the documents that are learnt from, in some 500 MB
 MOST_GRAMS = 1 << 18  # those in most documents; 3 MB for two labels
-# Times as loud beside an encoder that has learnt from a lesson, of whose teacher it is the better pupil.
-LOUDER = 4.0
+# Where it knows more than the encoder, it is so many times as loud (docs/decisions/015-a-linear-part.md):
+TAUGHT = 4.0  # after a lesson, of whose teacher it is the better pupil,
+OF_LONG = 8.0  # and where few labels have to do for long documents:
+FEW, LONG = 2_000, 120  # documents; tokens of the median one
 
 
 def fit_linear_part(corpus: Corpus, rows: np.ndarray, *, seed: int) -> LinearPart:
@@ -44,6 +46,14 @@ def as_loud(
     """Scale a linear part so that its logits vary `share` times as much as the encoder's on the same documents."""
     own, other = (_spread(values) for values in (part.logits(documents), logits))
     return part.times(share * other / own if own > 0 else 0.0)
+
+
+def loudness(corpus: Corpus, given: np.ndarray, *, is_taught: bool) -> float:
+    """Say how many times as loud as usual it is to speak, with the labels of `given`, and maybe a lesson."""
+    if is_taught:
+        return TAUGHT
+    sizes = corpus.offsets[given + 1] - corpus.offsets[given]
+    return OF_LONG if len(given) < FEW and np.median(sizes) >= LONG else 1.0
 
 
 def _spread(logits: np.ndarray) -> float:
