@@ -639,6 +639,16 @@ def test_all_three_stages_from_a_corpus_of_general_text(
     assert isinstance(after, Estimate) and after.seconds == 0
 
 
+def test_the_verb_estimates_stage_1_by_itself(
+    general: Path, data_dir: Path, tmp_path: Path, capsys: Capture
+) -> None:
+    argv = ["reproduce", "trec", "--preset", "tiny", "--lm", str(general), "--out", str(tmp_path / "run")]  # fmt: skip
+    assert cli.main([*argv, "--data-dir", str(data_dir), "--estimate"]) == 0
+    said = capsys.readouterr().out
+    assert said.startswith("pretrain-lm: 1 training, about") and "the rest can be estimated" in said
+    assert not (tmp_path / "run").exists()
+
+
 def test_what_no_classifier_learns_from_is_refused_before_stage_1(
     general: Path, tmp_path: Path
 ) -> None:

@@ -102,6 +102,7 @@ def reproduce(argv: Sequence[str]) -> None:
     if flags.out is None:
         raise UserError(f"reproduce: no --out: name the folder of the experiment, as in {_USAGE}")
     asked = flags.experiment()
+    from ulmfit.reproduction.estimate import Estimate
     from ulmfit.reproduction.reproduce import estimate_of
     from ulmfit.reproduction.reproduce import reproduce as run
     from ulmfit.stage_verbs import threads
@@ -112,7 +113,12 @@ def reproduce(argv: Sequence[str]) -> None:
             if flags.estimate:
                 found = estimate_of(asked, flags.out, data_dir=flags.data_dir)
                 content = {**asdict(found), "seconds": found.seconds}
-                return print_result(without_nan(content) if flags.json else str(found))
+                rest = (
+                    ""
+                    if isinstance(found, Estimate)
+                    else "\nthe rest can be estimated when that is done: it depends on the language model"
+                )
+                return print_result(without_nan(content) if flags.json else f"{found}{rest}")
             results = run(
                 asked,
                 flags.out,

@@ -88,7 +88,7 @@ def estimate(
 ) -> Estimate:
     """Measure the pace of each stage that has something left to do, and add up."""
     every = trainings(planned)
-    gauge = Gauge(corpus, lm, arch_of(every, lm))
+    gauge = _Gauge(corpus, lm, arch_of(every, lm))
     is_done = {t: (out / t.folder / MANIFEST).is_file() for t in every}
     numbers = Counter(t.stage for t in every)
     rows = []
@@ -107,7 +107,7 @@ def estimate(
 
 def of_stage1(training: Training, out: Path, *, corpus: Corpus) -> StageEstimate:
     """Measure the pace of a stage 1 by itself."""
-    gauge = Gauge(corpus, None, arch_of([training], None))
+    gauge = _Gauge(corpus, None, arch_of([training], None))
     return StageEstimate(training.stage, 1, 0, *gauge.cost(training, out / training.folder))
 
 
@@ -118,7 +118,7 @@ def arch_of(every: Sequence[Training], lm: Source | None) -> ArchConfig:
     return next(t.config.arch for t in every if isinstance(t.config, PretrainConfig))
 
 
-class Gauge:
+class _Gauge:
     """The pace of each stage, measured once and when it is first asked for."""
 
     def __init__(self, corpus: Corpus, lm: Source | None, arch: ArchConfig) -> None:

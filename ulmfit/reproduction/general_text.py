@@ -31,9 +31,7 @@ def is_general_text(asked: Experiment) -> bool:
 def with_stage1(asked: Experiment, out: Path, how: Mapping[str, Any]) -> Experiment:
     """Let stage 1 learn from the corpus, unless it has, and begin from what it made."""
     stage, general = _stage1(asked), Corpus.load(asked.begins_from)
-    if (
-        not asked.is_registered
-    ):  # then what is wrong with its texts can be told before stage 1 takes its time
+    if not asked.is_registered:  # what is wrong with its texts can be told before
         corpus = prepared(asked, TextPipeline.of(general), like="the settings of that corpus")
         require_labels(asked, corpus, plan(asked))
     assert isinstance(stage.config, PretrainConfig)
