@@ -620,9 +620,9 @@ def test_all_three_stages_from_a_corpus_of_general_text(
     asked, out = experiment(lm=str(general)), tmp_path / "run"
     before = estimate_of(asked, out, data_dir=data_dir)
     assert isinstance(before, StageEstimate) and not out.exists()
-    with pytest.raises(Stopped):
-        reproduce(asked, out, data_dir=data_dir, max_minutes=1e-4)
     heard: list[TrainingProgress] = []
+    with pytest.raises(Stopped):
+        reproduce(asked, out, data_dir=data_dir, progress=heard.append, max_minutes=1e-4)
     results = reproduce(asked, out, data_dir=data_dir, progress=heard.append)
     learnt = list(dict.fromkeys(p.stage for p in heard if not p.notice))
     assert learnt == ["pretrain_lm", "finetune_lm", "train_classifier"]
@@ -632,6 +632,7 @@ def test_all_three_stages_from_a_corpus_of_general_text(
     assert second.manifest.provenance.parent == first.parts.fingerprint
     read = sum(p.epoch_row.tokens for p in heard if p.stage == "pretrain_lm" and p.epoch_row)
     assert before.tokens == pytest.approx(read, rel=0.1)
+    assert "Stage 1 learnt from" in (out / "results.md").read_text()
     heard.clear()
     assert reproduce(asked, out, data_dir=data_dir, progress=heard.append).runs == results.runs
     assert not [progress for progress in heard if not progress.notice]

@@ -14,8 +14,9 @@ from ulmfit.files import MANIFEST, kind_of
 from ulmfit.models.catalogue import PRETRAINED as MODELS
 from ulmfit.models.parts import TextPipeline
 from ulmfit.recipe import PRETRAINED
+from ulmfit.reproduction.answer import training_seconds
 from ulmfit.reproduction.documents import prepared, require_labels
-from ulmfit.reproduction.estimate import StageEstimate, of_stage1
+from ulmfit.reproduction.estimate import StageEstimate, duration, of_stage1
 from ulmfit.reproduction.plan import Experiment, Training, plan
 from ulmfit.stages.pretrain_lm import pretrain_lm
 from ulmfit.text.corpus import Corpus
@@ -45,6 +46,13 @@ def stage1_left(asked: Experiment, out: Path) -> StageEstimate | Experiment:
     if (out / stage.folder / MANIFEST).is_file():
         return _after(asked, out)
     return of_stage1(stage, out, corpus=Corpus.load(asked.begins_from))
+
+
+def said_of_stage1(asked: Experiment, out: Path) -> str:
+    """Say what stage 1 learnt from and how long it took, which no run counts."""
+    name = Corpus.load(asked.begins_from).manifest.name
+    took = duration(training_seconds(out / PRETRAINED))
+    return f"Stage 1 learnt from {name} first, in {took}, which the seconds below leave out."
 
 
 def _stage1(asked: Experiment) -> Training:

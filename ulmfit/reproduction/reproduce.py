@@ -26,7 +26,12 @@ from ulmfit.reproduction.answer import BASELINE_FOLDER, result_of
 from ulmfit.reproduction.beside_stock import beside_stock, require_stock
 from ulmfit.reproduction.documents import brought, corpus_of, require_labels
 from ulmfit.reproduction.estimate import Estimate, StageEstimate, estimate
-from ulmfit.reproduction.general_text import is_general_text, stage1_left, with_stage1
+from ulmfit.reproduction.general_text import (
+    is_general_text,
+    said_of_stage1,
+    stage1_left,
+    with_stage1,
+)
 from ulmfit.reproduction.labels_needed import BASELINES, Point, sentence
 from ulmfit.reproduction.plan import Experiment, Planned, Training, plan
 from ulmfit.reproduction.results import Result, summaries
@@ -109,11 +114,13 @@ def reproduce(
     require(max_minutes is None or max_minutes > 0, "max_minutes", max_minutes, "above 0")
     session = Session(_STAGE, progress, restart=restart, max_minutes=max_minutes)
     asked = experiment if isinstance(experiment, Experiment) else Experiment(experiment)
+    before: tuple[str, ...] = ()
     if is_general_text(asked):
         left = stage1_left(asked, Path(out)) if progress else None
         if isinstance(left, StageEstimate):
             session.say(f"first {left}", "")
-        asked = with_stage1(asked, Path(out), _how(session))
+        begun = with_stage1(asked, Path(out), _how(session))
+        before, asked = (said_of_stage1(asked, Path(out)),), begun
     bench = Bench.open(asked, out, data_dir=data_dir)
     if stock:
         require_stock(bench.planned, bench.lm)
@@ -127,6 +134,7 @@ def reproduce(
     found = [_run(bench, each, session, renewed) for each in bench.planned]
     _write_recipe(bench)  # now that no training has refused its settings
     results = _results(bench, found)
+    results = replace(results, sentences=(*results.sentences, *before))
     if stock:
         results = replace(
             results,
