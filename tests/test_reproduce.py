@@ -650,12 +650,17 @@ def test_the_verb_estimates_stage_1_by_itself(
     assert not (tmp_path / "run").exists()
 
 
-def test_what_no_classifier_learns_from_is_refused_before_stage_1(
-    general: Path, tmp_path: Path
-) -> None:
+def test_what_no_run_can_end_with_is_refused_before_stage_1(general: Path, tmp_path: Path) -> None:
     asked = Experiment(general, preset="tiny", lm=str(general), settings=SMALL)
     with pytest.raises(UserError, match="has no labels that are names"):
         reproduce(asked, tmp_path / "run")
+    table = tmp_path / "table.csv"
+    table.write_text("text,label\n")
+    with pytest.raises(UserError, match=r"`ulmfit prepare .*table.csv --preset tiny --out CORPUS`"):
+        reproduce(replace(asked, data_set=table), tmp_path / "run")
+    qrnn = experiment(lm=str(general), settings=("stage1.arch.backbone=qrnn",))
+    with pytest.raises(UserError, match="this language model is a QRNN"):
+        reproduce(qrnn, tmp_path / "run", stock=True)
     assert not (tmp_path / "run").exists()
 
 

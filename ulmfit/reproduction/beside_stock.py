@@ -13,7 +13,7 @@ from ulmfit.errors import UserError
 from ulmfit.history import EpochRow, read_history
 from ulmfit.inference.pair import LanguageModelPair, Source
 from ulmfit.models.arch import ArchConfig
-from ulmfit.reproduction.estimate import STAGES, arch_of, n_tokens
+from ulmfit.reproduction.estimate import STAGES, arch_of, n_groups_of, n_tokens
 from ulmfit.reproduction.plan import Planned, Training, trainings
 from ulmfit.reproduction.results import Result
 from ulmfit.text.corpus import Corpus
@@ -38,11 +38,10 @@ class StageTime:
     """What fastai's model, loss and optimiser would take for as many, one direction after the other."""
 
 
-def require_stock(planned: Sequence[Planned], lm: Source | None) -> None:
+def require_stock(arch: ArchConfig) -> None:
     """Refuse what stock fastai has no counterpart for, before the trainings take their time."""
-    backbone = arch_of(trainings(planned), lm).backbone
-    if backbone != "awd_lstm":
-        raise UserError(f"--stock measures fastai's AWD-LSTM, and this language model is a {backbone.upper()}: leave it out")  # fmt: skip
+    if arch.backbone != "awd_lstm":
+        raise UserError(f"--stock measures fastai's AWD-LSTM, and this language model is a {arch.backbone.upper()}: leave it out")  # fmt: skip
 
 
 def beside_stock(
@@ -87,7 +86,7 @@ class _Stock:
     def training(self, training: Training, folder: Path) -> tuple[int, float, float]:
         """Give the tokens of a training, its seconds, and stock's."""
         config, pace = training.config, self._pace(training.config)
-        n_groups = self._n_groups(config)
+        n_groups = n_groups_of(self.arch, config)
         phases, histories = config.phases(n_groups), _histories(folder)
         epochs = [row for history in histories for row in history]
         ours = [sum(row.seconds for row in history) for history in histories]
@@ -104,12 +103,8 @@ class _Stock:
         tokens = n_tokens(corpus, answered) * (2 if result.direction == "both" else 1)
         return tokens, result.answer_seconds, tokens * self._pace(config).reading
 
-    def _n_groups(self, config: StageConfig) -> int:
-        """Count the layers, and the decoder; a classifier's embedding is a group of its own, beside its head."""
-        return self.arch.n_layers + (2 if isinstance(config, ClassifierConfig) else 1)
-
     def _pace(self, config: StageConfig) -> Pace:
-        n_groups = self._n_groups(config)
+        n_groups = n_groups_of(self.arch, config)
         freezes = not all(all(p.is_trainable(n_groups)) for p in config.phases(n_groups))
         key = type(config).__name__, freezes
         if key not in self._paces:

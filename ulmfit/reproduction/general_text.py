@@ -33,7 +33,7 @@ def with_stage1(asked: Experiment, out: Path, how: Mapping[str, Any]) -> Experim
     """Let stage 1 learn from the corpus, unless it has, and begin from what it made."""
     stage, general = _stage1(asked), Corpus.load(asked.begins_from)
     if not asked.is_registered:  # what is wrong with its texts can be told before
-        corpus = prepared(asked, TextPipeline.of(general), like="the settings of that corpus")
+        corpus = prepared(asked, TextPipeline.of(general), like=f"--preset {asked.preset}")
         require_labels(asked, corpus, plan(asked))
     assert isinstance(stage.config, PretrainConfig)
     pretrain_lm(general, out / stage.folder, config=stage.config, **how)

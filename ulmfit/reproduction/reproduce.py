@@ -25,7 +25,7 @@ from ulmfit.recipe import RECIPE, has_learnt
 from ulmfit.reproduction.answer import BASELINE_FOLDER, result_of
 from ulmfit.reproduction.beside_stock import beside_stock, require_stock
 from ulmfit.reproduction.documents import brought, corpus_of, require_labels
-from ulmfit.reproduction.estimate import Estimate, StageEstimate, estimate
+from ulmfit.reproduction.estimate import Estimate, StageEstimate, arch_of, estimate
 from ulmfit.reproduction.general_text import (
     is_general_text,
     said_of_stage1,
@@ -33,7 +33,7 @@ from ulmfit.reproduction.general_text import (
     with_stage1,
 )
 from ulmfit.reproduction.labels_needed import BASELINES, Point, sentence
-from ulmfit.reproduction.plan import Experiment, Planned, Training, plan
+from ulmfit.reproduction.plan import Experiment, Planned, Training, plan, trainings
 from ulmfit.reproduction.results import Result, summaries
 from ulmfit.reproduction.sheet import Results, write_results
 from ulmfit.stages.carry_over import carry_over
@@ -116,6 +116,8 @@ def reproduce(
     asked = experiment if isinstance(experiment, Experiment) else Experiment(experiment)
     before: tuple[str, ...] = ()
     if is_general_text(asked):
+        if stock:
+            require_stock(asked.recipe().pretrain_lm.arch)
         left = stage1_left(asked, Path(out)) if progress else None
         if isinstance(left, StageEstimate):
             session.say(f"first {left}", "")
@@ -123,7 +125,7 @@ def reproduce(
         before, asked = (said_of_stage1(asked, Path(out)),), begun
     bench = Bench.open(asked, out, data_dir=data_dir)
     if stock:
-        require_stock(bench.planned, bench.lm)
+        require_stock(arch_of(trainings(bench.planned), bench.lm))
     if restart or not (bench.out / RECIPE).exists():
         _write_recipe(bench)
     for notice in bench.corpus.manifest.notices:
