@@ -13,6 +13,7 @@ from fastai.losses import CrossEntropyLossFlat
 from torch import nn
 
 from ulmfit.errors import UserError
+from ulmfit.text import batches
 from ulmfit.text.batches import classifier_dataloaders, lm_dataloaders
 from ulmfit.text.holdout import Rows
 from ulmfit.text.lm_stream import Position
@@ -309,6 +310,13 @@ def test_batches_go_to_the_device():
     assert all(part.device.type == "meta" for part in dls.one_batch())
     dls.to("cpu")
     assert all(part.device.type == "cpu" for part in next(iter(dls.train)))
+
+
+def test_an_apple_gpu_is_left_alone(monkeypatch):
+    """Sums of losses are in float64, which it lacks, and its random generator is in no checkpoint."""
+    monkeypatch.setattr(batches, "default_device", lambda: torch.device("mps", 0))
+    for make in (lm_dataloaders, classifier_dataloaders):
+        assert make(make_corpus()).device.type == "cpu"
 
 
 def test_documents_named_one_by_one_replace_the_splits():

@@ -50,6 +50,7 @@ def test_a_stream_of_several_passes(
     assert len(batches) == bounded.n_batches(epoch) == len(cuts) - 1
     for batch, (start, stop) in zip(batches, pairwise(cuts), strict=True):
         assert (batch == np.stack([row[start : stop + 1] for row in rows])).all()
+    assert len(batches) >= (least or 1)
     if not jitter:
         n_whole = whole.n_batches(epoch)
         wanted = max(n_whole, least or 0)
@@ -82,6 +83,16 @@ def test_documents_are_read_equally_often(
     assert (bounded.notice is None) == (len(plan) == n_whole)
     assert bounded.reshuffled(False).notice is None
     assert len(bounded.reshuffled(False).plan(epoch)) == len(whole.reshuffled(False).plan(epoch))
+
+
+@given(st.lists(st.integers(1, 60), min_size=4, max_size=40), st.integers(1, 40))
+def test_batches_of_so_many_tokens_are_as_many_as_asked(lengths: list[int], least: int) -> None:
+    ids, offsets = flat(lengths)
+    size = EpochSize(min_batches=least)
+    bounded = DocumentBatches(
+        ids, offsets, rows=np.arange(len(lengths)), bs=8, max_tokens=90, size=size
+    )
+    assert all(bounded.n_batches(epoch) >= least for epoch in range(5))
 
 
 def test_each_pass_and_each_epoch_draws_anew() -> None:

@@ -187,8 +187,6 @@ def _torch() -> tuple[str, int]:
     if torch.cuda.is_available():
         gb = torch.cuda.get_device_properties(0).total_memory / 1e9
         device = f"cuda: {torch.cuda.get_device_name(0)}, {gb:.0f} GB"
-    elif torch.backends.mps.is_available():
-        device = "mps: Apple GPU"
     else:
         device = "cpu"
     return device, torch.get_num_threads()

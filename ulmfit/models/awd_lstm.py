@@ -1,7 +1,7 @@
 """The AWD-LSTM (Merity et al. 2018), the backbone of the paper: an LSTM with dropped recurrent weights.
 
 Weight drop makes a new tensor that is handed to the kernel; the parameter itself is never replaced.
-The layer runs on torch's own kernels (oneDNN, cuDNN, MPS) or on the bfloat16 path of a CPU.
+The layer runs on torch's own kernels (oneDNN, cuDNN) or on the bfloat16 path of a CPU.
 """
 
 from __future__ import annotations

@@ -250,7 +250,7 @@ def lm_dataloaders(
     train_stream = stream(rows=learnt, shuffle=shuffle, jitter=jitter, split=name, size=size)
     valid_stream = stream(rows=measured, shuffle=False, split=other)
     loaders = [LMLoader(corpus, own) for own in (train_stream, valid_stream)]
-    return DataLoaders(*loaders, path=path, device=device or default_device())
+    return DataLoaders(*loaders, path=path, device=device or _own_device())
 
 
 def classifier_dataloaders(
@@ -290,7 +290,13 @@ def classifier_dataloaders(
             raise UserError(f"the {split} split has no documents: give it some, or name another")
         own = documents(rows=numbers, shuffle=shuffle, size=size if shuffle else WHOLE)
         loaders.append(ClassifierLoader(corpus, own))
-    return DataLoaders(*loaders, path=path, device=device or default_device())
+    return DataLoaders(*loaders, path=path, device=device or _own_device())
+
+
+def _own_device() -> torch.device:
+    """Take fastai's device, but no Apple GPU: it has no float64 for sums of losses, and a checkpoint not its randomness."""
+    device = default_device()
+    return torch.device("cpu") if device.type == "mps" else device
 
 
 def _rows(corpus: Corpus, splits: tuple[str, ...]) -> np.ndarray:

@@ -178,7 +178,9 @@ class DocumentBatches:
         most = self.size.most(n_whole)
         if most is not None and most < n_whole:
             return random_part(batches, self.lengths, most, seed=self.seed, epoch=epoch)
-        for again in range(1, self.size.passes(n_whole)):
+        again = 0
+        while most is not None and len(batches) < most:
+            again += 1
             batches += one_pass(epoch=epoch, again=again)
         return batches[:most]
 

@@ -1,6 +1,6 @@
 """How much an epoch reads: every document once, or so many batches, whatever the number of documents.
 
-In: the batches of one pass over all documents. Out: how many passes an epoch makes, and where it ends.
+In: the batches of one pass over all documents. Out: the batch at which an epoch ends.
 """
 
 from __future__ import annotations
@@ -14,10 +14,6 @@ class EpochSize:
 
     min_batches: int | None = None
     max_batches: int | None = None
-
-    def passes(self, n_batches: int) -> int:
-        """Count the passes, of so many batches, that are begun in an epoch."""
-        return max(1, -(-(self.min_batches or 0) // max(1, n_batches)))
 
     def most(self, n_batches: int) -> int | None:
         """Say at which batch an epoch ends before its last pass does; None if it reads that to the end."""

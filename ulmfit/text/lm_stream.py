@@ -88,7 +88,7 @@ class LMStream:
                 f"the {split} split has {self.n_tokens} tokens; a language model needs at least "
                 f"{world + 1}{f' in {world} processes' if world > 1 else ''}: give it more text, or name another"
             )
-        self.bs = max(1, min(bs, self.n_tokens // (seq_len * world)))
+        self.bs = max(1, min(bs, (self.n_tokens - 1) // (seq_len * world)))
         notices = []
         if self.bs < bs:
             notices.append(
@@ -100,6 +100,7 @@ class LMStream:
         # One token is kept back: the label of the last one that is read.
         n_whole = -(-((self.n_tokens - 1) // (self.bs * world)) // seq_len)
         self._passes, self._most = 1, size.most(n_whole)
+        self._least = size.min_batches or 1
         self._end = self._most or size.max_batches  # shorter batches may be more than n_whole
         if self._most is not None:
             notices.append(size.notice(n_whole))
@@ -130,6 +131,8 @@ class LMStream:
         else:
             generator = np.random.default_rng([self.seed, epoch, 1])
             cuts = _jittered_cuts(self.row_length, self.seq_len, generator)
+            if len(cuts) <= self._least:  # long batches were drawn, and make too few
+                cuts = np.linspace(0, self.row_length, self._least + 1).astype(np.int64)
         return cuts if self._end is None else cuts[: self._end + 1]
 
     def n_batches(self, epoch: int) -> int:
