@@ -188,19 +188,31 @@ def _drawn(corpus: Corpus, rows: Rows, seed: int, *, most_tokens: int = 10_000) 
     return unlabelled_rows(corpus, rows, seed=seed, most=50, most_tokens=most_tokens)
 
 
+@pytest.mark.parametrize("enough", [None, 1, 500, 2_000, 10**9])
+def test_long_documents_are_not_read_again_and_again(corpus: Corpus, enough: int | None) -> None:
+    rows = rows_of(corpus)
+    config = replace(CONFIG, min_batches=40, enough_tokens=enough)
+    found = Lesson(rows.train[:0], rows.train[:0]).epoch_size(corpus, config, rows, n_groups=4)
+    n_tokens = sum(len(corpus[row]) for row in rows.train.tolist()) / len(rows.train) * config.bs
+    counted = 1
+    while enough is not None and counted < 40 and counted * n_tokens < enough:
+        counted += 1
+    assert found.min_batches == (40 if enough is None else counted)
+
+
 def test_what_is_not_checked_is_read_once(corpus: Corpus) -> None:
     rows = rows_of(corpus)
     pool = asked(corpus, rows, CONFIG)
     lesson = Lesson(pool, np.zeros(len(pool), int))
     config = replace(CONFIG, epochs=5, min_batches=2)
     n_batches = -(-(len(pool) + len(rows.train)) // 16)
-    assert lesson.epoch_size(config, rows, n_groups=4).max_batches == -(-n_batches // 5)
+    assert lesson.epoch_size(corpus, config, rows, n_groups=4).max_batches == -(-n_batches // 5)
     busy = replace(config, min_batches=999)
-    assert lesson.epoch_size(busy, rows, n_groups=4).max_batches == 999
+    assert lesson.epoch_size(corpus, busy, rows, n_groups=4).max_batches == 999
     bounded = replace(config, max_batches=1, min_batches=None)
-    assert lesson.epoch_size(bounded, rows, n_groups=4).max_batches == 1
+    assert lesson.epoch_size(corpus, bounded, rows, n_groups=4).max_batches == 1
     none = Lesson(pool[:0], pool[:0])
-    assert none.epoch_size(config, rows, n_groups=4) == config.epoch_size()
+    assert none.epoch_size(corpus, config, rows, n_groups=4) == config.epoch_size()
     assert (
         none.known(corpus) is corpus and none.added_to(rows).train.tolist() == rows.train.tolist()
     )

@@ -184,7 +184,9 @@ class _Gauge:
             pool = asked(self.corpus, rows, config)
             any_sure = pool[: round(SURE * len(pool))]  # which they will be is not known yet
             lesson = Lesson(any_sure, any_sure)
-            size = lesson.epoch_size(config, rows, n_groups=n_groups_of(self.arch, config))
+            size = lesson.epoch_size(
+                self.corpus, config, rows, n_groups=n_groups_of(self.arch, config)
+            )
             rows = lesson.added_to(rows)
         learnt, measured = n_tokens(self.corpus, rows.train), n_tokens(self.corpus, rows.valid)
         n_whole = (

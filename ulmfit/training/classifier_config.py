@@ -61,6 +61,8 @@ class ClassifierConfig(StageConfig):
     """Begin from random weights; only sizes and vocabulary are the language model's (table 7, from scratch)."""
     n_labels: int | None = None
     """Learn from so many labelled documents, drawn with the seed in the proportions of the labels; None for all."""
+    enough_tokens: int | None = None
+    """Tokens after which an epoch need not have `min_batches`: a few long documents, read again that often, are learnt by heart; None for no such limit."""
     few_labels: int | None = None
     """With fewer labelled documents to learn from, a linear teacher labels texts that have no label, and they are learnt from, too; None: never."""
     linear: float | None = None
@@ -86,12 +88,9 @@ class ClassifierConfig(StageConfig):
             "none, balanced",
         )
         require(self.n_labels is None or self.n_labels >= 2, "n_labels", self.n_labels, "2 or more")
-        require(
-            self.few_labels is None or self.few_labels >= 2,
-            "few_labels",
-            self.few_labels,
-            "2 or more",
-        )
+        for name, least in (("few_labels", 2), ("enough_tokens", 1)):
+            value = getattr(self, name)
+            require(value is None or value >= least, name, value, f"{least} or more")
         require(self.bs >= 2, "bs", self.bs, "2 or more: batch normalisation needs company")
         self.classifier(ArchConfig(), n_outputs=2)
 

@@ -192,7 +192,7 @@ def classifier_learner(
     dls = classifier_dataloaders(
         known,
         rows=learnt,
-        size=lesson.epoch_size(config, rows, n_groups=len(model.layer_groups())),
+        size=lesson.epoch_size(known, config, rows, n_groups=len(model.layer_groups())),
         bs=config.bs,
         direction=config.direction,
         seed=config.seed,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -50,15 +51,27 @@ class Lesson:
         labels[self.rows] = self.labels
         return replace(corpus, labels=labels)
 
-    def epoch_size(self, config: ClassifierConfig, rows: Rows, *, n_groups: int) -> EpochSize:
+    def epoch_size(
+        self, corpus: Corpus, config: ClassifierConfig, rows: Rows, *, n_groups: int
+    ) -> EpochSize:
         """Spread one reading of all documents over the epochs: what nobody checked is not to be learnt by heart."""
         size = config.epoch_size()
         if not len(self.rows):
-            return size
+            return _enough(size, corpus, config, rows.train)
         n_epochs = sum(phase.epochs for phase in config.phases(n_groups))
         n_batches = -(-len(self.added_to(rows).train) // config.bs)
         once = max(-(-n_batches // n_epochs), size.min_batches or 1)
         return replace(size, max_batches=min(once, size.max_batches or once))
+
+
+def _enough(
+    size: EpochSize, corpus: Corpus, config: ClassifierConfig, rows: np.ndarray
+) -> EpochSize:
+    """Let few documents be read again until there are batches enough, or tokens."""
+    if size.min_batches is None or config.enough_tokens is None:
+        return size
+    n_tokens = np.diff(corpus.offsets)[rows].mean() * config.bs  # of a batch
+    return replace(size, min_batches=min(size.min_batches, math.ceil(config.enough_tokens / max(1, n_tokens))))  # fmt: skip
 
 
 def asked(corpus: Corpus, rows: Rows, config: ClassifierConfig) -> np.ndarray:
