@@ -147,7 +147,7 @@ def test_every_figure_has_its_interval(page: Page) -> None:
 
 def test_the_lead_says_how_it_was_obtained(evidence: Evidence) -> None:
     for text in (report_html(evidence), report_markdown(evidence)):
-        assert "Protocol: clean. No test document was seen" in text
+        assert "Protocol: clean. Nothing of the test split was read" in text
         assert "Seeds: 0, 1. Test documents: 150." in text
     published = replace(evidence, protocol="as_published")
     assert "Protocol: as published. This is not a clean test result." in report_html(published)

@@ -135,6 +135,7 @@ def test_a_prepared_corpus_is_run_as_the_data_set_is(single: Path, tmp_path: Pat
 def test_label_budgets_of_ones_own_documents(data_dir: Path, tmp_path: Path) -> None:
     lines = (data_dir / "train_5500.label").read_text().splitlines()
     frame = pd.DataFrame([line.split(":x ") for line in lines], columns=["kind", "question"])
+    frame.loc[0] = frame.loc[1]
     frame["split"] = np.where(np.arange(len(frame)) % 4 == 0, "test", "train")
     config = replace(ulmfit.TextConfig(), min_freq=1)
     folder = tmp_path / "corpus"
@@ -143,6 +144,9 @@ def test_label_budgets_of_ones_own_documents(data_dir: Path, tmp_path: Path) -> 
     assert [run.n_given for run in results.runs] == [12, 81]
     assert {run.n_documents for run in results.runs} == {27}
     assert {n for n, _ in results.wholes.values()} == {81}  # what the baselines had in all
+    warning = "1 of the 27 documents also stand, token for token, where the model learnt from"
+    assert f"seed0/labels-all: {warning}" in str(results)
+    assert f"Other than in the preset: {', '.join(SMALL)}." in str(results)
 
 
 @pytest.mark.parametrize(
@@ -325,7 +329,7 @@ def test_refused_settings_leave_the_recipe_as_it_was(
 ) -> None:
     shutil.copytree(single, tmp_path / "run")
     before = (tmp_path / "run" / RECIPE).read_bytes()
-    with pytest.raises(UserError, match=r"was made with other settings: --lr 0\.5"):
+    with pytest.raises(UserError, match=r"was made with other settings: lr 0\.5"):
         run(tmp_path / "run", data_dir, settings=("stage3.lr=0.5",))
     assert (tmp_path / "run" / RECIPE).read_bytes() == before
 
@@ -381,6 +385,19 @@ def test_tables_that_take_a_language_model(
 
 
 # --- the plan
+
+
+def test_what_the_rows_of_a_table_differ_in_stays_theirs() -> None:
+    """Ten rows with one schedule would stand beside ten figures of the paper's."""
+    for setting in (
+        "stage3.schedule=one_cycle",
+        "train_classifier.lr=0.005",
+        "stage3.from_scratch=true",
+    ):
+        with pytest.raises(UserError, match=rf"--set {setting}: .* rows of table 7 differ"):
+            experiment(table=7, settings=(setting,))
+    experiment(table=7, settings=("stage3.epochs=2", "stage2.lr=0.01"))
+    experiment(settings=("stage3.schedule=one_cycle",))
 
 
 def test_every_row_of_table_seven_has_the_same_language_model() -> None:

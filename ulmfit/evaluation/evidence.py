@@ -17,7 +17,7 @@ from ulmfit.evaluation.calibration import Bin
 from ulmfit.evaluation.intervals import Interval, McNemar, Spread
 
 PROTOCOLS = {
-    "clean": "No test document was seen before this evaluation, neither its text nor its label.",
+    "clean": "Nothing of the test split was read before this evaluation, neither texts nor labels.",
     "transductive": "The language model has read the texts of the test documents, but no label of theirs.",
     "as_published": "This is not a clean test result. As in the published notebooks, the language model has read the "
     "texts of the test documents, and their labels served to choose the classifier: expect less on new documents.",

@@ -14,7 +14,7 @@ from ulmfit.config import preset, require
 from ulmfit.errors import UserError, nearest
 from ulmfit.evaluation.documents import EVALUATED
 from ulmfit.recipe import CLASSIFIER, FINETUNED, PRETRAINED, Recipe, first_model, of_preset
-from ulmfit.reproduction.settings import apply_settings, stage_of
+from ulmfit.reproduction.settings import apply_settings, full_name, stage_of
 from ulmfit.reproduction.tables import AS_IT_IS, NEEDS_LM, TABLES, Row
 from ulmfit.text.datasets import DATASETS
 from ulmfit.training.config import FinetuneConfig, StageConfig
@@ -85,8 +85,20 @@ class Experiment:
                 f"--table {self.table} is about a pretrained language model: give one with --lm"
             )
         self.recipe()
+        self._require_rows_differ()
         if not self.is_registered and any(stage_of(each) == "text" for each in self.settings):
             raise UserError(f"--set text: {self.data_set} is prepared already: prepare it again, with these flags")  # fmt: skip
+
+    def _require_rows_differ(self) -> None:
+        """Refuse a setting by which the rows of the table differ: they would keep the paper's names and figures."""
+        for setting in self.settings:
+            name = full_name(setting)
+            rows = TABLES.get(self.table or 0, ())
+            values = {
+                {full_name(s): s.partition("=")[2] for s in row.settings}.get(name) for row in rows
+            }
+            if len(values) > 1:
+                raise UserError(f"--set {setting}: it is what rows of table {self.table} differ in: leave it out, or the table")  # fmt: skip
 
     @property
     def is_registered(self) -> bool:

@@ -6,6 +6,7 @@ folder was copied to.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,8 +17,9 @@ from ulmfit import __version__
 from ulmfit.config import require
 from ulmfit.errors import Stopped, UserError
 from ulmfit.evaluation.documents import trial_of
+from ulmfit.evaluation.folder import EVIDENCE
 from ulmfit.evaluation.kept import baseline_answers
-from ulmfit.files import MANIFEST, atomic_file, write_json
+from ulmfit.files import MANIFEST, atomic_file, read_json, write_json
 from ulmfit.inference.classifier import Classifier
 from ulmfit.inference.pair import Source, open_lm
 from ulmfit.models.catalogue import PRETRAINED
@@ -218,7 +220,29 @@ def _results(bench: Bench, found: list[Result]) -> Results:
             if asked.unlabelled
             else "Each language model has read the texts of its own budget, and no others."
         )
-    return Results(name, asked.preset, asked.table, tuple(found), summed, wholes, tuple(sentences))
+    return Results(
+        name,
+        asked.preset,
+        asked.table,
+        tuple(found),
+        summed,
+        wholes,
+        tuple(sentences),
+        settings=asked.settings,
+        notes=_notes(bench.out, found),
+    )
+
+
+def _notes(out: Path, found: Sequence[Result]) -> tuple[str, ...]:
+    """Collect what the reports warn of, with the names of the runs where it is not said of all."""
+    told: dict[str, list[str]] = {}
+    for run in found:
+        for note in read_json(out / run.folder / EVIDENCE)["notes"]:
+            told.setdefault(note, []).append(run.folder)
+    return tuple(
+        note if len(folders) == len(found) else f"{', '.join(folders)}: {note}"
+        for note, folders in told.items()
+    )
 
 
 def _wholes(bench: Bench) -> dict[str, Point]:

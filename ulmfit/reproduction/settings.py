@@ -45,6 +45,12 @@ def stage_of(setting: str) -> str:
     return SHORT.get(stage, stage)
 
 
+def full_name(setting: str) -> str:
+    """Name the field that a setting is about."""
+    path = setting.partition("=")[0].strip()
+    return f"{stage_of(path)}.{path.partition('.')[2]}"
+
+
 def _changed(config: Config, names: Sequence[str], value: str, setting: str) -> Config:
     """Replace a field, or one of a config inside."""
     name, *inner = names

@@ -44,6 +44,10 @@ class Results:
     """With label budgets, what each baseline reaches with all labels."""
     sentences: tuple[str, ...] = ()
     """What the figures mean."""
+    settings: tuple[str, ...] = ()
+    """What was asked for beside the preset, as `--set` has it."""
+    notes: tuple[str, ...] = ()
+    """What the figures must not be read without."""
     stages: tuple[StageTime, ...] = ()
     """Where the time went beside stock fastai's, if that was asked for."""
 
@@ -90,7 +94,7 @@ def _write_csv(part: Path, runs: Sequence[Result]) -> None:
 def markdown(results: Results) -> str:
     """Write the tables with their captions."""
     lines = [f"# {results.data_set}, preset {results.preset}", "", *_main_table(results), ""]
-    for sentence in results.sentences:
+    for sentence in (*results.notes, *results.sentences):
         lines += [sentence, ""]
     if results.wholes:
         lines += [f"![accuracy over label budgets]({PICTURE})", ""]
@@ -120,8 +124,8 @@ def _caption(results: Results) -> Iterator[str]:
     n = f"{sizes[0]:,}" if len(sizes) == 1 else f"{sizes[0]:,} to {sizes[-1]:,}"
     yield f"Ours: {run.direction}, {n} {run.split} documents, protocol {run.protocol}; {several}95 % interval over documents in brackets, sd over seeds."  # fmt: skip
     yield "Baselines had the same labels and answered the same documents."
-    if run.split == "valid":
-        yield "The temperature, and with early stopping the best epoch, were chosen on these documents, which flatters ours."
+    if results.settings:
+        yield f"Other than in the preset: {', '.join(results.settings)}."
     sources = {(s.source, s.their_protocol) for s in results.summaries if s.source}
     for source, protocol in sorted(sources):
         yield f"Theirs: {source}; {protocol.replace('_', ' ')}. A published figure is taken as exact, so the interval of the difference is that of ours."  # fmt: skip
