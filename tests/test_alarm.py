@@ -11,6 +11,7 @@ import torch
 from ulmfit.errors import Diverged
 from ulmfit.text.lm_stream import Position
 from ulmfit.training.alarm import WINDOW, Alarm
+from ulmfit.training.classifier_config import ClassifierConfig
 from ulmfit.training.config import PretrainConfig
 
 
@@ -68,3 +69,14 @@ def test_what_goes_on_is_watched_alike(n: int) -> None:
     second.restore(first.facts())
     hear(second, *losses[n:])
     assert second.facts() == whole.facts()
+
+
+@pytest.mark.parametrize(
+    ("own", "says"),
+    [(0.005, r"lower --backward-lr \(now 0.005\)"), (None, r"lower --lr \(now 0.01\)")],
+)
+def test_the_flag_that_set_the_rate_is_named(own: float | None, says: str) -> None:
+    watch = alarm()
+    watch.config = ClassifierConfig(direction="backward", lr=0.01, backward_lr=own)
+    with pytest.raises(Diverged, match=says):
+        hear(watch, float("nan"))

@@ -10,6 +10,7 @@ import pytest
 
 from ulmfit.errors import UserError, nearest
 from ulmfit.files import atomic_file, atomic_folder, fingerprint, hash_file, read_json, write_json
+from ulmfit.training.run import open_run
 
 
 def test_a_folder_appears_only_when_it_is_whole(tmp_path: Path) -> None:
@@ -18,6 +19,37 @@ def test_a_folder_appears_only_when_it_is_whole(tmp_path: Path) -> None:
         assert not (tmp_path / "deep" / "out").exists()
     assert os.listdir(tmp_path / "deep") == ["out"]
     assert (tmp_path / "deep" / "out").stat().st_mode & 0o777 == 0o755
+
+
+def test_all_bytes_are_on_the_disk_before_the_folder_has_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What stood in its place, and the checkpoint that made it, may be deleted right after."""
+    flushed: list[int] = []
+    out, fsync = tmp_path / "out", os.fsync
+
+    def record(number: int) -> None:
+        assert not out.exists()
+        flushed.append(os.fstat(number).st_ino)
+        fsync(number)
+
+    monkeypatch.setattr(os, "fsync", record)
+    with atomic_folder(out) as part:
+        (part / "inner").mkdir()
+        for name in ("manifest.json", "weights", "inner/vocab"):
+            (part / name).write_text(name)
+    files = [path for path in out.rglob("*") if path.is_file()]
+    assert sorted(flushed) == sorted(path.stat().st_ino for path in files)
+
+
+def test_the_folder_that_one_stands_in_is_no_place_for_a_result(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for begin in (lambda: atomic_folder("."), lambda: open_run(".", settings={})):
+        with pytest.raises(UserError, match=r"--out is \., .* such as result"), begin():
+            raise AssertionError("began")
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, RuntimeError, OSError(errno.ENOSPC, "full")])

@@ -22,6 +22,7 @@ import ulmfit
 from ulmfit import cli
 from ulmfit.errors import UserError
 from ulmfit.history import EpochRow, StepRow, write_history, write_steps
+from ulmfit.inference import reading
 from ulmfit.inference.language_model import NEVER_GENERATED, LanguageModel
 from ulmfit.inference.reading import BS, PIECE
 from ulmfit.models import pretrained
@@ -258,6 +259,17 @@ def test_company_and_order_change_nothing(lm: LanguageModel, texts: list[str], o
         assert abs(score.nats - alone.nats) <= 1e-5 * max(1, alone.n_tokens)
         assert score.n_tokens == alone.n_tokens
         np.testing.assert_allclose(vector, lm.embed([text])[0], atol=1e-5, rtol=0)
+
+
+def test_one_long_document_does_not_widen_the_short_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    shapes = []
+    monkeypatch.setattr(
+        reading, "_read_batch", lambda _, batch: shapes.append(batch.ids.shape) or ()
+    )
+    documents = [np.zeros(n, np.int64) for n in [400_000, *[3] * (BS - 1), 5_000, 6_000]]
+    list(reading.read_pieces(None, documents, direction="forward"))  # ty: ignore[invalid-argument-type]
+    assert sum(n for n, _ in shapes) == len(documents)
+    assert all(n == 1 or n * width <= reading.BATCH_TOKENS for n, width in shapes)
 
 
 def test_more_texts_than_a_batch_keep_their_order(folder: Path) -> None:

@@ -123,9 +123,9 @@ def test_other_settings_are_refused_by_the_stage_they_change(
     made: ulmfit.Classifier, reviews: pd.DataFrame, tmp_path: Path
 ) -> None:
     changed = replace(CLASSIFY, lr=0.5)
-    with pytest.raises(UserError, match=rf"{CLASSIFIER} was made with other settings: --lr 0.5"):
+    with pytest.raises(UserError, match=rf"{CLASSIFIER} was made with other settings: lr 0.5"):
         fit(reviews, run_of(made), classifier=changed)
-    with pytest.raises(UserError, match=rf"{PRETRAINED} was made with other .* --seed 3 \(was 0\)"):
+    with pytest.raises(UserError, match=rf"{PRETRAINED} was made with other .* seed 3 \(was 0\)"):
         fit(reviews, run_of(made), seed=3)
     with pytest.raises(UserError, match="is an artefact, and a run is a folder of several"):
         fit(reviews, made.folder)

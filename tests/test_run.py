@@ -162,19 +162,19 @@ def test_two_directions_go_on_inside_one_folder(tmp_path: Path, n_done: int) -> 
 # --- other settings
 
 
-def test_differing_settings_are_listed_as_flags(tmp_path: Path) -> None:
+def test_differing_settings_are_listed(tmp_path: Path) -> None:
     made(tmp_path / "lm")
     begin(tmp_path / "half")
-    change = {"lr": 0.01, "n_hid": 400, "moms": (0.7, 0.7), "clip": 0.3, "corpus": "4567"}
+    changed = {"lr": 0.01, "n_hid": 400, "moms": (0.7, 0.7), "clip": 0.3, "corpus": "4567"}
     for out, place in (("lm", "lm was made"), ("half", "half.training was begun")):
-        said = refused(tmp_path / out, **change)
+        said = refused(tmp_path / out, **changed)
         assert said.startswith(str(tmp_path / place))
-        for flag in (
-            "--lr 0.01 (was 0.02)", "--n-hid 400 (was 1150)", "--moms 0.7 0.7 (was 0.8 0.7 0.8)",
-            "--clip 0.3 (was None)", "another corpus",
+        for change in (
+            "lr 0.01 (was 0.02)", "n_hid 400 (was 1150)", "moms 0.7 0.7 (was 0.8 0.7 0.8)",
+            "clip 0.3 (was None)", "another corpus",
         ):  # fmt: skip
-            assert flag in said
-        assert "another language model" not in said and "--parent" not in said
+            assert change in said
+        assert "another language model" not in said and "parent" not in said
         assert "choose another --out, or --restart" in said
 
 
@@ -192,7 +192,7 @@ def test_every_knob_of_a_stage_is_listed(tmp_path: Path) -> None:
         pass
     listed = str(caught.value).split("settings: ")[1].split("; ")[0]
     assert set(listed.split(", ")) == {
-        f"--lr 0.5 (was {one.lr})", f"--bs 7 (was {one.bs})", "--moms 0.7 0.6 0.7 (was None)",
+        f"lr 0.5 (was {one.lr})", f"bs 7 (was {one.bs})", "moms 0.7 0.6 0.7 (was None)",
     }  # fmt: skip
 
 
@@ -211,7 +211,7 @@ def test_a_setting_that_is_new_and_unset_changes_nothing(tmp_path: Path) -> None
     with open_run(tmp_path / "lm", settings=SETTINGS | {"config": config | {"new": None}}) as run:
         assert run.is_finished
     with (
-        pytest.raises(UserError, match=r"--new-knob 3 \(was None\)"),
+        pytest.raises(UserError, match=r"new_knob 3 \(was None\)"),
         open_run(tmp_path / "lm", settings=SETTINGS | {"config": config | {"new_knob": 3}}),
     ):
         pass

@@ -14,6 +14,7 @@ import sys
 import time
 from collections.abc import Generator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -225,6 +226,22 @@ def test_an_interrupted_run_ends_with_the_same_bits(
         assert {k: v for k, v in one.items() if k not in measured} == {
             k: v for k, v in other.items() if k not in measured
         }
+
+
+def test_a_run_that_goes_on_with_other_rounding_says_so(
+    demo_corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[str] = []
+    out, n_threads = tmp_path / "lm", torch.get_num_threads()
+    train = partial(ulmfit.pretrain_lm, demo_corpus, out, config=PRETRAIN)
+    for others in (n_threads, n_threads + 1):
+        torch.set_num_threads(others)
+        with contextlib.suppress(Stopped):
+            train(progress=lambda moment: said.append(moment.notice), max_minutes=1e-9)
+        expected = others != n_threads
+        told = [notice for notice in said if f"threads {others}, was {n_threads}" in notice]
+        assert len(told) == expected
+    torch.set_num_threads(n_threads)
 
 
 def test_a_time_limit_stops_at_a_checkpoint(

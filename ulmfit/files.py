@@ -29,13 +29,23 @@ def atomic_folder(out: str | Path, *, kind: str | None = None) -> Generator[Path
     An artefact of the same `kind` that stands at `out` is replaced; any other non-empty folder is refused.
     """
     out = Path(out)
+    require_name(out)
     _refuse_others(out, kind)
     with _disk_errors(out):
         out.parent.mkdir(parents=True, exist_ok=True)
         with held_part(out) as part:
             part.mkdir()
             yield part
+            for path in part.rglob("*"):
+                if path.is_file():
+                    flush_to_disk(path)
             _replace_folder(part, out)
+
+
+def require_name(out: Path) -> None:
+    """Refuse the folder that one stands in: a result takes its place when it is whole."""
+    if not out.name:
+        raise UserError(f"--out is {out}, which has no name: give a folder below it, such as {out / 'result'}")  # fmt: skip
 
 
 def _refuse_others(out: Path, kind: str | None) -> None:
@@ -48,6 +58,14 @@ def _refuse_others(out: Path, kind: str | None) -> None:
         raise UserError(
             f"{out} holds {found or 'something else'}, not a {kind}: choose another --out"
         )
+
+
+def flush_to_disk(path: Path) -> None:
+    """Wait until a file's content is on the disk: renamed before, it could be empty after a power cut."""
+    with open(
+        path, "r+b" if os.name == "nt" else "rb"
+    ) as file:  # Windows wants to be able to write
+        os.fsync(file.fileno())
 
 
 def _replace_folder(part: Path, out: Path) -> None:

@@ -17,6 +17,7 @@ import torch
 
 from ulmfit.errors import UserError
 from ulmfit.inference.answers import Prediction, confidence, decide, predictions, probabilities
+from ulmfit.inference.reading import BATCH_TOKENS
 from ulmfit.inference.texts import Fields, TextEncoder, cut, fields_of
 from ulmfit.markup import facts
 from ulmfit.models.classifier_artefact import ClassifierParts, load_classifier
@@ -36,7 +37,6 @@ if TYPE_CHECKING:
     from ulmfit.text.vocab import Vocab
 
 BS = 64
-BATCH_TOKENS = 1 << 17  # padding included; a document that is longer is a batch of its own
 
 
 class Classifier:

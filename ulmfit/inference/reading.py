@@ -18,6 +18,7 @@ from ulmfit.models.state import State, select
 from ulmfit.text.buckets import DocumentBatches, PaddedBatch
 
 BS = 32
+BATCH_TOKENS = 1 << 17  # padding included; a document that is longer is a batch of its own
 PIECE = 128  # tokens; with BS, some 150 MB of gates in a layer of 1152 units
 
 
@@ -41,7 +42,15 @@ def read_pieces(
     ids = np.concatenate([np.empty(0, np.int64), *documents])
     offsets = np.cumsum([0, *map(len, documents)])
     rows = np.arange(len(documents))
-    batches = DocumentBatches(ids, offsets, rows=rows, bs=BS, direction=direction, shuffle=False)
+    batches = DocumentBatches(
+        ids,
+        offsets,
+        rows=rows,
+        bs=BS,
+        max_tokens=BATCH_TOKENS,
+        direction=direction,
+        shuffle=False,
+    )
     for batch in batches.batches(0):
         yield from _read_batch(model, batch)
 

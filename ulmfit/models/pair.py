@@ -17,11 +17,10 @@ from ulmfit.errors import UserError
 from ulmfit.files import MANIFEST, atomic_folder, from_json, write_json
 from ulmfit.models.artefact import LanguageModelParts, load_language_model
 from ulmfit.models.manifest import read_manifest
-from ulmfit.models.parts import CARD
+from ulmfit.models.parts import AGAIN, CARD
 
 KIND = "language_model_pair"
 DIRECTIONS = ("forward", "backward")
-_AGAIN = "copy the folder again, or repeat the command that made it"
 _INSTEAD = {"language_model": "it has one direction; train with --direction both for a pair"}
 
 
@@ -52,7 +51,7 @@ class PairManifest:
             return from_json(cls, content | {"fingerprints": prints})
         except (KeyError, TypeError) as error:
             raise UserError(
-                f"{folder / MANIFEST} is not the manifest of a pair ({error}): {_AGAIN}"
+                f"{folder / MANIFEST} is not the manifest of a pair ({error}): {AGAIN}"
             ) from error
 
 
@@ -97,7 +96,7 @@ def load_language_model_pair(folder: str | Path) -> LanguageModelPairParts:
     manifest = PairManifest.load(folder)
     for name in DIRECTIONS:
         if not (folder / name).is_dir():
-            raise UserError(f"{folder / name} is missing: {_AGAIN}")
+            raise UserError(f"{folder / name} is missing: {AGAIN}")
     forward, backward = (load_language_model(folder / name) for name in DIRECTIONS)
     _require_pair(forward, backward)
     for lm, expected in (
@@ -105,7 +104,7 @@ def load_language_model_pair(folder: str | Path) -> LanguageModelPairParts:
         (backward, manifest.fingerprints.backward),
     ):
         if lm.fingerprint != expected:
-            raise UserError(f"{lm.folder} is not the model that this pair was made of: {_AGAIN}")
+            raise UserError(f"{lm.folder} is not the model that this pair was made of: {AGAIN}")
     return LanguageModelPairParts(folder, manifest, forward, backward)
 
 
@@ -126,7 +125,7 @@ def _require_pair(forward: LanguageModelParts, backward: LanguageModelParts) -> 
         found = lm.manifest.provenance.direction
         if found != expected:
             raise UserError(
-                f"{lm.folder} is a {found} language model, where a pair has its {expected} one: {_AGAIN}"
+                f"{lm.folder} is a {found} language model, where a pair has its {expected} one: {AGAIN}"
             )
     names = ("vocabularies", "tokenizers")
     prints = [(lm.vocab.fingerprint, lm.text.fingerprint) for lm in (forward, backward)]

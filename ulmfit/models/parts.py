@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 WEIGHTS, VOCAB, HISTORY, CARD = "model.safetensors", "vocab.json", "history.csv", "README.md"
 PIPELINE = "tokenizer/config.json"
 _READING = ("tokenizer", "lang", "rules", "sp_type")  # what decides the tokens of a text
-AGAIN = "copy the folder again, or repeat the command that made it"
+AGAIN = "copy the folder again, or repeat the command that made it (a training with --restart)"
 
 
 @dataclass(frozen=True)

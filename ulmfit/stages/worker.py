@@ -58,10 +58,10 @@ def main(orders: TextIO, reports: TextIO) -> None:
 
 
 def _watch(orders: int) -> None:
-    """End with the parent: nobody else would tell this process to stop."""
+    """Stop when the parent closes the pipe, or is gone; on Windows no signal from outside could be caught."""
     while os.read(orders, 1):  # unbuffered: a lock of Python's would outlast the training
         pass
-    os.kill(os.getpid(), signal.SIGTERM)
+    signal.raise_signal(signal.SIGTERM)
 
 
 def run() -> None:

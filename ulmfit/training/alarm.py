@@ -82,6 +82,8 @@ class Alarm(Callback):
         """Name the flag that set the rate of the last step."""
         epoch = position.epoch - (position.batch == 0)
         name = "frozen_lr" if epoch < getattr(self.config, "frozen_epochs", 0) else "lr"
+        if self.config.direction == "backward" and getattr(self.config, "backward_lr", None):
+            name = "backward_lr"
         return f"--{name.replace('_', '-')} (now {getattr(self.config, name):g})"
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +19,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from ulmfit.errors import UserError
-from ulmfit.files import atomic_file
+from ulmfit.files import atomic_file, flush_to_disk
 
 FORMAT = "ulmfit checkpoint 1"
 
@@ -80,12 +79,6 @@ def load_facts(path: str | Path) -> Any:
             return json.loads((file.metadata() or {})["facts"])
     except (OSError, SafetensorError, ValueError, KeyError):
         return None
-
-
-def flush_to_disk(path: Path) -> None:
-    """Wait until a file's content is on the disk: renamed before, it could be empty after a power cut."""
-    with open(path, "r+b") as file:
-        os.fsync(file.fileno())
 
 
 def _plain(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

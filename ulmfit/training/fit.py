@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from fastai.callback.progress import ProgressCallback
 
 from ulmfit.errors import UserError
-from ulmfit.history import EpochRow, StepRow
+from ulmfit.history import EpochRow, StepRow, TrainingProgress
 from ulmfit.training.alarm import Alarm
 from ulmfit.training.callbacks import FollowPhases
 from ulmfit.training.checkpoint import load_checkpoint
@@ -22,7 +22,7 @@ from ulmfit.training.journal import Journal, Listener
 from ulmfit.training.learner import StageLearner
 from ulmfit.training.memory import enough_memory
 from ulmfit.training.metrics import Measured
-from ulmfit.training.resume import Checkpoints, KeepBest, Trainer
+from ulmfit.training.resume import Checkpoints, KeepBest, Trainer, moved
 from ulmfit.training.run import Run
 
 
@@ -67,6 +67,10 @@ def train(
         with learn.added_cbs(parts), learn.no_logging() if is_quiet else nullcontext():
             if saved is not None:
                 trainer.restore(saved)
+                if listener and world().is_first and (notice := moved(saved.facts)):
+                    listener(
+                        TrainingProgress.saying(notice, stage=stage, direction=config.direction)
+                    )
             left = follow.n_epochs - learn.dls.train.epoch
             if left and not best.is_over:
                 with enough_memory(learn.config):

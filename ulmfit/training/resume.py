@@ -15,6 +15,8 @@ from fastai.callback.core import Callback, CancelFitException
 from torch import Tensor
 
 from ulmfit.errors import Stopped, UserError
+from ulmfit.models import native
+from ulmfit.models.precision import has_fast_bf16
 from ulmfit.models.state import State
 from ulmfit.text.lm_stream import Position
 from ulmfit.training.alarm import Alarm
@@ -69,6 +71,25 @@ class KeepBest(Callback):
         self.n_worse, self.is_over = facts["n_worse"], facts["is_over"]
 
 
+def moved(facts: dict[str, Any]) -> str:
+    """Say what has changed since a checkpoint was written that decides the last bits of a step."""
+    now, then = _rounding(), facts.get("rounding", {})
+    changes = [f"{name} {now[name]}, was {then[name]}" for name in then if now[name] != then[name]]
+    if not changes:
+        return ""
+    return f"goes on where it was stopped, but rounds otherwise than before ({'; '.join(changes)}): its last bits will differ"
+
+
+def _rounding() -> dict[str, Any]:
+    is_fast = has_fast_bf16()
+    return {
+        "torch": torch.__version__,
+        "threads": torch.get_num_threads(),
+        "bf16": is_fast,
+        "kernels": is_fast and native.kernels() is not None,
+    }
+
+
 @dataclass(frozen=True, eq=False)
 class Trainer:
     """The parts of a training that a checkpoint is made of."""
@@ -92,6 +113,7 @@ class Trainer:
             "epoch": position.epoch,
             "batch": position.batch,
             "processes": world().size,
+            "rounding": _rounding(),
             **{name: getattr(self, name).facts() for name in ("journal", "alarm", "best")},
         }
         return Checkpoint(tensors, facts)

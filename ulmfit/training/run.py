@@ -18,8 +18,14 @@ from typing import TYPE_CHECKING, Any
 from filelock import FileLock, Timeout
 
 from ulmfit.errors import UserError
-from ulmfit.files import MANIFEST, atomic_file, read_json, write_json
-from ulmfit.training.checkpoint import flush_to_disk
+from ulmfit.files import (
+    MANIFEST,
+    atomic_file,
+    flush_to_disk,
+    read_json,
+    require_name,
+    write_json,
+)
 from ulmfit.training.distributed import total, wait, world
 from ulmfit.unfinished import sweep
 
@@ -80,6 +86,7 @@ def open_run(
     The folder is removed when the block ends well, and kept for the next time after an error. With `restart`
     an unfinished training is dropped, and what lies at `out` counts as not there until it is replaced.
     """
+    require_name(Path(out))
     # Absolute, since a notebook may change its folder; through JSON, since tuples come back from it as lists.
     run = Run(Path(os.path.abspath(out)), json.loads(json.dumps(settings)))
     with _held(run, restart) if world().is_first else contextlib.nullcontext():
@@ -200,12 +207,12 @@ def _require_same(run: Run, restart: bool) -> None:
 
 
 def _changes(before: Settings, now: Settings) -> list[str]:
-    """List what differs, as flags where there are any; a setting that is not there is None."""
+    """List what differs; a setting that is not there is None."""
     old, new = _flat(before), _flat(now)
     return [
         _INPUTS.get(
             path,
-            f"--{path.split('.')[-1].replace('_', '-')} {_shown(new.get(path))} (was {_shown(old.get(path))})",
+            f"{path.split('.')[-1]} {_shown(new.get(path))} (was {_shown(old.get(path))})",
         )
         for path in old | new
         if old.get(path) != new.get(path)

@@ -131,8 +131,8 @@ def _failure(message: dict[str, Any], reason: str) -> Exception | None:
     if message["end"] == "done":
         return None
     if reason or message["end"] == "Stopped":
-        before = f"stopped ({reason}) before the first step; the same command begins again"
-        return Stopped(said or before, reason=reason or message["reason"])
+        silent = f"stopped ({reason}); the same command goes on from the last checkpoint, if there is one"
+        return Stopped(said or silent, reason=reason or message["reason"])
     if message["end"] in _ERRORS:
         return _ERRORS[message["end"]](said)
     return UserError(
@@ -164,7 +164,7 @@ class _Worker:
     def __init__(self, job: Job, messages: queue.Queue[dict[str, Any]]) -> None:
         self._job, self._messages = job, messages
         self._is_asked = False
-        self._process = subprocess.Popen(
+        process = subprocess.Popen(
             [sys.executable, "-c", _PROGRAM.format(path=sys.path)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -172,18 +172,18 @@ class _Worker:
             encoding="utf-8",
             start_new_session=True,  # Ctrl-C is for this process, which passes it on
         )
-        assert self._process.stdin is not None
+        assert process.stdin is not None and process.stdout is not None
+        self._process, self._orders, self._reports = process, process.stdin, process.stdout
         with suppress(BrokenPipeError):  # it has died already: its reader tells
-            # The pipe stays open: its end tells the worker that this process is gone.
-            self._process.stdin.write(json.dumps(asdict(job)) + "\n")
-            self._process.stdin.flush()
+            # The pipe stays open: its end tells the worker to stop, also if this process is killed.
+            self._orders.write(json.dumps(asdict(job)) + "\n")
+            self._orders.flush()
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
 
     def _read(self) -> None:
-        assert self._process.stdout is not None
         last: dict[str, Any] = {"end": "died"}
-        for line in self._process.stdout:
+        for line in self._reports:
             try:
                 message = json.loads(line)
             except ValueError:  # it was killed in the middle of a line
@@ -199,7 +199,8 @@ class _Worker:
         """Let it write a checkpoint and end; once is enough."""
         if not self._is_asked:
             self._is_asked = True
-            self._process.terminate()
+            with suppress(OSError):  # it is gone
+                self._orders.close()
 
     def end(self) -> None:
         """Leave no process behind."""
@@ -209,7 +210,5 @@ class _Worker:
         except subprocess.TimeoutExpired:
             self._process.kill()
         self._reader.join(_PATIENCE)
-        for pipe in (self._process.stdin, self._process.stdout):
-            with suppress(OSError):
-                if pipe is not None:
-                    pipe.close()
+        with suppress(OSError):
+            self._reports.close()
