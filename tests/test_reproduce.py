@@ -94,7 +94,7 @@ def single(data_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def without_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leave out what takes longer than all of a small training."""
     monkeypatch.setattr("ulmfit.evaluation.folder.write_report", lambda *_: None)
-    for module in ("direction", "classifier_folder"):
+    for module in ("lm_folder", "classifier_folder"):
         monkeypatch.setattr(f"ulmfit.stages.{module}.history_files", lambda *_, **__: {})
 
 

@@ -22,7 +22,8 @@ from ulmfit.errors import Stopped, UserError
 from ulmfit.files import MANIFEST, from_json
 from ulmfit.history import TrainingProgress
 from ulmfit.models.arch import ArchConfig
-from ulmfit.stages import direction, worker
+from ulmfit.stages import both, worker
+from ulmfit.stages.session import Session
 from ulmfit.text.corpus import Corpus
 from ulmfit.training import side_by_side
 from ulmfit.training.classifier_config import ClassifierConfig
@@ -86,7 +87,7 @@ def at_home(monkeypatch: pytest.MonkeyPatch) -> list[Job]:
             worker.train(done[-1], heard)
             torch.set_num_threads(2)
 
-    monkeypatch.setattr(direction, "train_side_by_side", run)
+    monkeypatch.setattr(both, "train_side_by_side", run)
     return done
 
 
@@ -114,7 +115,7 @@ def test_without_a_listener_or_with_little_text_one_follows_the_other(
     def refuse(*_: object) -> None:
         raise AssertionError("started processes")
 
-    monkeypatch.setattr(direction, "train_side_by_side", refuse)
+    monkeypatch.setattr(both, "train_side_by_side", refuse)
     ulmfit.pretrain_lm(corpus, tmp_path / "silent", config=PRETRAIN)
     monkeypatch.setattr(side_by_side, "WORTH_A_PROCESS", 1 << 19)
     ulmfit.pretrain_lm(corpus, tmp_path / "small", config=PRETRAIN, progress=Heard())
@@ -143,11 +144,11 @@ def test_a_direction_that_is_left_of_two_takes_a_process_too(
     def note(jobs: list[Job], _: object) -> None:
         begun.append([job.config["direction"] for job in jobs])
 
-    monkeypatch.setattr(direction, "train_side_by_side", note)
+    monkeypatch.setattr(both, "train_side_by_side", note)
     folders = {name: tmp_path / name for name in ("forward", "backward")}
-    session = direction.Session("pretrain_lm", Heard(), restart=False, max_minutes=None)
+    session = Session("pretrain_lm", Heard(), restart=False, max_minutes=None)
     for _ in range(3):
-        direction.beforehand(folders, corpus, lm=None, config=PRETRAIN, session=session)
+        both.beforehand(folders, corpus, lm=None, config=PRETRAIN, session=session)
         done = folders["backward" if len(begun) == 2 else "forward"]
         done.mkdir(exist_ok=True)
         (done / MANIFEST).touch()

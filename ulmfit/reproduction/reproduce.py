@@ -39,9 +39,9 @@ from ulmfit.reproduction.plan import Experiment, Planned, Training, plan, traini
 from ulmfit.reproduction.results import Result, summaries
 from ulmfit.reproduction.sheet import Results, write_results
 from ulmfit.stages.carry_over import carry_over
-from ulmfit.stages.direction import Session
 from ulmfit.stages.finetune_lm import finetune_lm
 from ulmfit.stages.pretrain_lm import pretrain_lm
+from ulmfit.stages.session import Session
 from ulmfit.stages.train_classifier import train_classifier
 from ulmfit.text.corpus import Corpus
 from ulmfit.training.classifier_config import ClassifierConfig

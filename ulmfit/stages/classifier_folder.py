@@ -15,7 +15,7 @@ from ulmfit.models.classifier_artefact import join_classifiers, save_classifier
 from ulmfit.models.label_set import LabelSet
 from ulmfit.models.manifest import Provenance
 from ulmfit.models.parts import TextPipeline
-from ulmfit.stages.direction import history_files
+from ulmfit.stages.lm_folder import history_files
 from ulmfit.text.corpus import Corpus
 from ulmfit.training.classifier_config import ClassifierConfig
 from ulmfit.training.classifier_learner import ClassifierLearner

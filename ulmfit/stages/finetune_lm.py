@@ -10,7 +10,9 @@ from pathlib import Path
 
 from ulmfit.inference.language_model import LanguageModel
 from ulmfit.inference.pair import LanguageModelPair, Source, open_lm
-from ulmfit.stages.direction import Session, both, resolve_direction, train_direction
+from ulmfit.stages.both import both
+from ulmfit.stages.direction import resolve_direction, train_direction
+from ulmfit.stages.session import Session
 from ulmfit.text.corpus import Corpus
 from ulmfit.training.config import FinetuneConfig, require_config
 from ulmfit.training.journal import Listener

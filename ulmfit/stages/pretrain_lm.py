@@ -7,7 +7,9 @@ from pathlib import Path
 
 from ulmfit.inference.language_model import LanguageModel
 from ulmfit.inference.pair import LanguageModelPair
-from ulmfit.stages.direction import Session, both, train_direction
+from ulmfit.stages.both import both
+from ulmfit.stages.direction import train_direction
+from ulmfit.stages.session import Session
 from ulmfit.text.corpus import Corpus
 from ulmfit.training.config import PretrainConfig, require_config
 from ulmfit.training.journal import Listener

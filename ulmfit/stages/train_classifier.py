@@ -12,8 +12,10 @@ from pathlib import Path
 from ulmfit.inference.classifier import Classifier
 from ulmfit.inference.language_model import LanguageModel
 from ulmfit.inference.pair import LanguageModelPair, Source, open_lm
+from ulmfit.stages.both import beforehand
 from ulmfit.stages.classifier_folder import write_both, write_direction
-from ulmfit.stages.direction import Session, beforehand, resolve_direction
+from ulmfit.stages.direction import resolve_direction
+from ulmfit.stages.session import Session
 from ulmfit.text.corpus import Corpus
 from ulmfit.training.alone import alone
 from ulmfit.training.classifier_config import ClassifierConfig
