@@ -153,6 +153,22 @@ class StageLearner(Learner):
         """Say in a few words which documents are learnt from, and which are held out."""
         return (self.rows.notice,)
 
+    def fit(
+        self, n_epoch: int, lr: Any = None, wd: float | None = None, *args: Any, **kwargs: Any
+    ) -> None:
+        """Train as fastai does, with what means here what it means there."""
+        if wd is not None and not self.config.decoupled_wd:
+            raise UserError(
+                f"wd={wd} is fastai's decoupled decay, and this Learner's goes through the gradient: build it with "
+                "replace(config, decoupled_wd=True), or leave wd to the config"
+            )
+        if self.recorder.train_metrics:
+            raise UserError(
+                "nothing is measured while dropout is on: leave learn.recorder.train_metrics as it was built, and "
+                "learn.validate(ds_idx=0) measures on the training documents"
+            )
+        super().fit(n_epoch, lr, wd, *args, **kwargs)
+
     def phases(self) -> tuple[Phase, ...]:
         """Lay out the config's schedule for this model."""
         return self.config.phases(len(self.model.layer_groups()))
