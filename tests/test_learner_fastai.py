@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from dataclasses import replace
+from pathlib import Path
 
+import pandas as pd
 import pytest
 import torch
+from fastai.metrics import R2Score, mae, rmse
 from tiny_lm import write_tiny_lm
 
 import ulmfit
@@ -73,3 +76,23 @@ def test_metrics_of_training_batches_point_to_validate(
     learn.recorder.train_metrics = True
     with pytest.raises(UserError, match=r"learn\.validate\(ds_idx=0\)"):
         learn.fit_one_cycle(1)
+
+
+def test_metrics_of_fastai_see_numbers_in_their_unit(tmp_path: Path) -> None:
+    frame = pd.DataFrame({"text": [f"{n} fine films" for n in range(40)], "label": range(500, 540)})
+    config = ulmfit.TextConfig(min_freq=1, label_kind="number")
+    corpus = ulmfit.prepare(frame, tmp_path / "corpus", config=config)
+    lm = ulmfit.load(write_tiny_lm(tmp_path / "lm", corpus).folder)
+    learn = classifier_learner(corpus, lm, n_labels=None)
+    learn.metrics = [mae, rmse, R2Score()]
+    learn.fit(1)
+    _, *found = learn.validate()
+    answers, truth = learn.get_preds()
+    assert corpus.labels is not None
+    assert truth.tolist() == corpus.labels[learn.rows.valid].tolist()
+    error = answers[:, 0] - truth
+    variance = (truth - truth.mean()).square().mean()
+    square = error.square().mean()
+    assert found == pytest.approx(
+        [float(error.abs().mean()), float(square.sqrt()), float(1 - square / variance)], rel=1e-4
+    )

@@ -438,7 +438,7 @@ def test_a_number_is_learnt_in_units_of_its_spread() -> None:
     logits, truth = torch.randn(9, 1), 300 + 40 * torch.randn(9)
     loss = DocumentLoss("number", centre=300.0, spread=40.0)
     torch.testing.assert_close(
-        loss(Output(logits), truth), F.mse_loss(loss.activation(logits)[:, 0], truth) / 40**2
+        loss(Output(logits), truth), F.mse_loss(loss.shown(logits)[:, 0], truth) / 40**2
     )
 
 

@@ -78,7 +78,7 @@ class Regularise(Callback):
 
 
 class ShowLogits(Callback):
-    """Leave fastai's metrics and `get_preds` the logits where nothing is learnt: they know no other output."""
+    """Leave fastai's metrics and `get_preds` the logits, or numbers, where nothing is learnt: they know no other output."""
 
     learn: Any
 
@@ -86,7 +86,7 @@ class ShowLogits(Callback):
 
     def after_loss(self) -> None:
         """Take them out of a classifier's output."""
-        self.learn.pred = self.pred.logits
+        self.learn.pred = self.loss_func.shown(self.pred.logits)
 
 
 class Accumulate(Callback):

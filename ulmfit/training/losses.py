@@ -79,11 +79,15 @@ class DocumentLoss:
         )
         return losses if self.reduction == "none" else losses.mean()
 
-    def activation(self, logits: Tensor) -> Tensor:
-        """Turn logits into what `get_preds` gives: probabilities, or the numbers themselves."""
+    def shown(self, logits: Tensor) -> Tensor:
+        """Give what metrics compare with the labels: logits, or the numbers themselves."""
+        return self.centre + self.spread * logits if self.kind == "number" else logits
+
+    def activation(self, shown: Tensor) -> Tensor:
+        """Turn what is shown into what `get_preds` gives: probabilities, or the numbers as they are."""
         if self.kind == "number":
-            return self.centre + self.spread * logits
-        return logits.sigmoid() if self.kind == "multi" else logits.softmax(dim=1)
+            return shown
+        return shown.sigmoid() if self.kind == "multi" else shown.softmax(dim=1)
 
     def decodes(self, found: Tensor) -> Tensor:
         """Choose the answers, as codes."""
