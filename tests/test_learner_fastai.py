@@ -4,23 +4,34 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
+from fastai.callback.core import Callback
+from fastai.callback.fp16 import MixedPrecision
+from fastai.callback.mixup import CutMix, MixUp
+from fastai.callback.rnn import rnn_cbs
+from fastai.callback.training import GradientClip
+from fastai.interpret import ClassificationInterpretation
 from fastai.metrics import R2Score, mae, rmse
 from tiny_lm import write_tiny_lm
 
 import ulmfit
 from ulmfit.errors import UserError
 from ulmfit.models.threads import one_thread
+from ulmfit.text.batches import classifier_dataloaders, lm_dataloaders
 from ulmfit.text.corpus import Corpus
+from ulmfit.text.vocab import Vocab
 from ulmfit.training.classifier_config import ClassifierConfig
 from ulmfit.training.classifier_learner import ClassifierLearner
 from ulmfit.training.config import FinetuneConfig
 from ulmfit.training.learner import StageLearner
 from ulmfit.training.lm_learner import LMLearner
+from ulmfit.training.refused import CALLBACKS
 
 LM = FinetuneConfig(bs=4, seq_len=12, min_batches=None, max_batches=2, max_valid=8)
 CLASSIFIER = ClassifierConfig(bs=8, epochs=1, max_batches=2, n_labels=80, linear=None)
@@ -96,3 +107,61 @@ def test_metrics_of_fastai_see_numbers_in_their_unit(tmp_path: Path) -> None:
     assert found == pytest.approx(
         [float(error.abs().mean()), float(square.sqrt()), float(1 - square / variance)], rel=1e-4
     )
+
+
+def test_loaders_of_other_words_or_another_direction_are_refused(
+    demo_corpus: Corpus, lm: ulmfit.LanguageModel
+) -> None:
+    tokens = list(demo_corpus.vocab)
+    other = replace(demo_corpus, vocab=Vocab([*tokens[:-2], tokens[-1], tokens[-2]]))
+    same = replace(demo_corpus, vocab=Vocab(tokens))
+    for learn, loaders in (
+        (lm_learner(demo_corpus, lm), partial(lm_dataloaders, bs=4)),
+        (classifier_learner(demo_corpus, lm), classifier_dataloaders),
+    ):
+        assert len(learn.validate(dl=loaders(same, valid="test").valid))
+        asks = [learn.validate, *([] if isinstance(learn, LMLearner) else [learn.get_preds])]
+        for ask in asks:
+            with pytest.raises(UserError, match=r"vocabulary is not that of .*save_model\(OUT\)"):
+                ask(dl=loaders(other, valid="test").valid)
+            with pytest.raises(UserError, match=r"make it with direction='forward'"):
+                ask(dl=loaders(demo_corpus, valid="test", direction="backward").valid)
+
+
+@pytest.mark.parametrize("size", [{"max_batches": 2}, {"max_batches": None, "min_batches": 30}])
+def test_training_documents_are_answered_once_and_in_order(
+    demo_corpus: Corpus, lm: ulmfit.LanguageModel, size: dict[str, int]
+) -> None:
+    learn = classifier_learner(demo_corpus, lm, **size)
+    rows = learn.rows.train
+    answers, truth = learn.get_preds(dl=learn.dls.train)
+    assert demo_corpus.labels is not None
+    assert truth.tolist() == demo_corpus.labels[rows].tolist()
+    learn.model.eval()
+    for row, answer in zip(rows[:5].tolist(), answers):
+        ids = torch.from_numpy(demo_corpus[row].astype(np.int64))[None]
+        alone = learn.model(ids, torch.tensor([ids.shape[1]])).logits.softmax(1)[0]
+        torch.testing.assert_close(answer, alone, atol=1e-4, rtol=0)
+    matrix = ClassificationInterpretation.from_learner(learn, dl=learn.dls.train).confusion_matrix()
+    assert matrix.sum() == len(rows)
+
+
+def test_measuring_uses_up_no_epoch(demo_corpus: Corpus, lm: ulmfit.LanguageModel) -> None:
+    for make in (lm_learner, classifier_learner):
+        learn = make(demo_corpus, lm)
+        loss = learn.validate(ds_idx=0)[0]
+        assert learn.validate(ds_idx=0)[0] == loss and learn.dls.train.epoch == 0
+
+
+@pytest.mark.parametrize("kind", [MixUp, CutMix, MixedPrecision, *map(type, rnn_cbs(2.0, 1.0))])
+def test_callbacks_that_cannot_work_say_why(
+    kind: type[Callback], demo_corpus: Corpus, lm: ulmfit.LanguageModel
+) -> None:
+    assert CALLBACKS.keys() >= {kind.__name__}
+    for learn in (lm_learner(demo_corpus, lm), classifier_learner(demo_corpus, lm)):
+        names = [cb.name for cb in learn.cbs]
+        for given in (kind, kind()):
+            with pytest.raises(UserError, match=f"^{kind.__name__} does nothing here: "):
+                learn.fit_one_cycle(1, cbs=[given])
+        assert [cb.name for cb in learn.cbs] == names
+        learn.fit(1, cbs=GradientClip(0.1))

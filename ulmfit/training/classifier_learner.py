@@ -10,6 +10,7 @@ import math
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -80,6 +81,10 @@ class ClassifierLearner(StageLearner):
         found = {name: metric(sums) for name, metric in DOCUMENT_METRICS.items()}
         is_number = self.corpus.label_kind == "number"  # which is never simply right
         return Measured(found["loss"], math.nan if is_number else found["accuracy"])
+
+    def get_preds(self, ds_idx: int = 1, dl: Any = None, *args: Any, **kwargs: Any) -> Any:
+        """Answer each document of a loader once, in the order of the loader's documents."""
+        return super().get_preds(ds_idx, self.in_order(ds_idx, dl), *args, **kwargs)
 
     def save_model(self, out: str | Path) -> TrainedClassifier:
         """Write the weights as they are, measured, as a classifier's folder, and open it."""

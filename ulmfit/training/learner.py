@@ -20,6 +20,7 @@ from fastai.callback.schedule import ParamScheduler
 from fastai.callback.training import GradientClip
 from fastai.learner import Learner
 from fastai.optimizer import OptimWrapper
+from fastcore.foundation import L
 from fastcore.xtras import PrettyString
 
 from ulmfit.errors import UserError
@@ -31,6 +32,7 @@ from ulmfit.training.callbacks import Accumulate, FollowPhases, GiveBack, Regula
 from ulmfit.training.config import StageConfig
 from ulmfit.training.losses import SumMetric
 from ulmfit.training.metrics import Measured
+from ulmfit.training.refused import require_own, require_usable
 
 if TYPE_CHECKING:
     from fastai.callback.core import Callback
@@ -135,6 +137,18 @@ class StageLearner(Learner):
             "\n".join([type(self.model).__name__, *lines, f"{n_all:,} weights in all"])
         )
 
+    def add_cb(self, cb: Any) -> Any:
+        """Add a callback that can work here."""
+        require_usable(cb)
+        return super().add_cb(cb)
+
+    def add_cbs(self, cbs: Any) -> Any:
+        """Add callbacks, all of them or none."""
+        cbs = L(cbs)
+        for cb in cbs:
+            require_usable(cb)
+        return super().add_cbs(cbs)
+
     def to_fp16(self, *_: Any, **__: Any) -> StageLearner:
         """Stay as it is: `precision` in the config has chosen already, and bf16 needs no scaling."""
         return self
@@ -142,11 +156,12 @@ class StageLearner(Learner):
     to_bf16 = to_fp16
 
     def all_batches(self) -> None:
-        """Read a pass; the model's output is known to its own loss alone."""
+        """Read a pass of a loader that suits the model, whose output is known to its own loss alone."""
         if not hasattr(self.loss_func, "sums"):
             raise UserError(
                 "a Learner keeps its own loss, of which its metrics are made: leave learn.loss_func as it was built"
             )
+        require_own(self.dl, self.corpus, direction=self.config.direction)
         super().all_batches()
 
     def notices(self) -> tuple[str, ...]:
@@ -168,6 +183,15 @@ class StageLearner(Learner):
                 "learn.validate(ds_idx=0) measures on the training documents"
             )
         super().fit(n_epoch, lr, wd, *args, **kwargs)
+
+    def validate(self, ds_idx: int = 1, dl: Any = None, cbs: Any = None) -> Any:
+        """Measure a loader's documents in order, which uses up no epoch of training."""
+        return super().validate(dl=self.in_order(ds_idx, dl), cbs=cbs)
+
+    def in_order(self, ds_idx: int, dl: Any = None) -> Any:
+        """Give a loader unshuffled; batches that are in no loader stay as they are."""
+        dl = self.dls[ds_idx] if dl is None else dl
+        return dl.new(shuffle=False) if hasattr(dl, "new") else dl
 
     def phases(self) -> tuple[Phase, ...]:
         """Lay out the config's schedule for this model."""

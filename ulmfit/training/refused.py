@@ -1,0 +1,49 @@
+"""What of fastai a Learner of ours cannot use, each with what takes its place.
+
+In: a callback, or a loader, that a user gives. Out: nothing, or one line.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ulmfit.errors import UserError
+from ulmfit.text.corpus import Corpus
+from ulmfit.text.lm_stream import is_backward
+
+_PRECISION = "set precision in the config, which has chosen already"
+_MIXED = "ids of words cannot be mixed: leave it out, label_smoothing in the config smooths labels"
+_PENALTIES = "the penalties are there already: set activation_reg and temporal_reg in the config"
+# By name: their import would bring fastai's vision along.
+CALLBACKS = {
+    "MixedPrecision": _PRECISION,
+    "NonNativeMixedPrecision": _PRECISION,
+    "MixUp": _MIXED,
+    "CutMix": _MIXED,
+    "ModelResetter": "the state begins anew with each pass already: leave it out",
+    "RNNCallback": _PENALTIES,
+    "RNNRegularizer": _PENALTIES,
+}
+
+
+def require_usable(callback: Any) -> None:
+    """Refuse a callback of fastai's that would fail in the middle of a batch."""
+    kind = callback if isinstance(callback, type) else type(callback)
+    if kind.__name__ in CALLBACKS:
+        raise UserError(f"{kind.__name__} does nothing here: {CALLBACKS[kind.__name__]}")
+
+
+def require_own(dl: Any, corpus: Corpus, *, direction: str) -> None:
+    """Refuse a loader whose ids are other words to the model, or come in another order; a list of batches has neither."""
+    read = getattr(dl, "corpus", None)
+    if read is None:
+        return
+    if read.vocab != corpus.vocab:
+        raise UserError(
+            f"the loader reads {read.folder}, whose vocabulary is not that of {corpus.folder}: "
+            "learn.save_model(OUT) gives what answers texts of any corpus"
+        )
+    if dl.dataset.backward != is_backward(direction):
+        raise UserError(
+            f"the loader reads the other way: make it with direction={direction!r}, as the model reads"
+        )
