@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from fastai.data.core import DataLoaders
+from fastai.data.transforms import CategoryMap
 from fastai.torch_core import default_device
 
 from ulmfit.config import SPLITS
@@ -161,9 +162,8 @@ class LMLoader(_Loader):
         return display.lm_table(self.vocab, self._first_rows(max_n, b), said)
 
     def _repr_html_(self) -> str:
-        stream = self.dataset
-        way = "each document backward" if stream.backward else "forward"
-        title = f"language model, {way}: {len(self):,} batches of {self.bs} rows and {stream.seq_len} tokens; the first"
+        way = "each document backward" if self.dataset.backward else "forward"
+        title = f"language model, {way}: {len(self):,} batches of {self.bs} rows and {self.dataset.seq_len} tokens; the first"
         return display.lm_batch_html(title, self.vocab, self._first_rows())
 
 
@@ -174,9 +174,9 @@ class ClassifierLoader(_Loader):
     dataset: DocumentBatches
 
     @property
-    def vocab(self) -> tuple[Vocab, tuple[str, ...]]:
+    def vocab(self) -> tuple[Vocab, CategoryMap]:
         """The tokens and the labels, as fastai has them for a classifier."""
-        return self.corpus.vocab, self.corpus.label_names
+        return self.corpus.vocab, CategoryMap(self.corpus.label_names, sort=False)
 
     def __init__(self, corpus: Corpus, dataset: DocumentBatches) -> None:
         super().__init__(corpus, dataset)

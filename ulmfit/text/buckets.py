@@ -144,6 +144,9 @@ class DocumentBatches:
         self._starts = starts if self.backward else stops - self.lengths
         self._plan: tuple[int, list[np.ndarray]] | None = None
 
+    def __len__(self) -> int:
+        return len(self.rows)
+
     def reshuffled(self, shuffle: bool) -> DocumentBatches:
         """Return the same documents in shuffled batches, or in order of length."""
         other = copy.copy(self)

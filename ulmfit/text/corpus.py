@@ -50,6 +50,10 @@ class Corpus:
     @classmethod
     def load(cls, folder: str | Path) -> Corpus:
         """Open a corpus folder, proving that its parts belong together."""
+        if not isinstance(folder, (str, Path)):
+            raise UserError(
+                f"a {type(folder).__name__} is no corpus: ulmfit.prepare(texts, OUT) makes one, in the folder OUT"
+            )
         folder = Path(folder)
         if not folder.is_dir():
             raise UserError(f"{folder} is not a folder: {REPAIR} {folder}")

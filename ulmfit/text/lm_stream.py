@@ -110,6 +110,9 @@ class LMStream:
         self.row_length = (self.n_tokens * self._passes - 1) // (self.bs * world)
         self._row_starts = (rank * self.bs + np.arange(self.bs, dtype=np.int64)) * self.row_length
 
+    def __len__(self) -> int:
+        return len(self._starts)  # documents with a token
+
     def reshuffled(self, shuffle: bool) -> LMStream:
         """Return the same stream with its documents shuffled, or in corpus order."""
         other = copy.copy(self)
