@@ -17,11 +17,13 @@ from fastai.callback.mixup import CutMix, MixUp
 from fastai.callback.rnn import rnn_cbs
 from fastai.callback.training import GradientClip
 from fastai.interpret import ClassificationInterpretation
-from fastai.metrics import R2Score, mae, rmse
+from fastai.metrics import F1Score, Perplexity, R2Score, accuracy, mae, rmse, top_k_accuracy
+from sklearn.metrics import classification_report
 from tiny_lm import write_tiny_lm
 
 import ulmfit
 from ulmfit.errors import UserError
+from ulmfit.models.language_model import LMOutput
 from ulmfit.models.threads import one_thread
 from ulmfit.text.batches import classifier_dataloaders, lm_dataloaders
 from ulmfit.text.corpus import Corpus
@@ -165,3 +167,97 @@ def test_callbacks_that_cannot_work_say_why(
                 learn.fit_one_cycle(1, cbs=[given])
         assert [cb.name for cb in learn.cbs] == names
         learn.fit(1, cbs=GradientClip(0.1))
+
+
+def test_a_report_is_that_of_scikit_learn(
+    demo_corpus: Corpus, lm: ulmfit.LanguageModel, capsys: pytest.CaptureFixture[str]
+) -> None:
+    learn = classifier_learner(demo_corpus, lm)
+    interpretation = ClassificationInterpretation.from_learner(learn)
+    assert interpretation.vocab == demo_corpus.label_names
+    interpretation.print_classification_report()
+    _, truth, answers = learn.get_preds(with_decoded=True)
+    names = list(demo_corpus.label_names)
+    expected = classification_report(truth, answers, labels=range(len(names)), target_names=names)
+    assert capsys.readouterr().out.strip() == expected.strip()
+
+
+def test_metrics_of_fastai_see_the_logits_of_a_language_model(
+    demo_corpus: Corpus, lm: ulmfit.LanguageModel
+) -> None:
+    """Compared with a loop that weighs batches alike, as fastai does."""
+    metrics = [accuracy, partial(top_k_accuracy, k=50), F1Score(average="micro"), Perplexity()]
+    learn = ulmfit.language_model_learner(demo_corpus, lm, config=LM, metrics=metrics)
+    quiet(learn).fit(1)
+    found = list(learn.validate()[3:])
+    learn.model.eval()
+    state, hits, losses = None, [], []
+    for ids, following in learn.dls.valid:
+        output = learn.model(ids, state)
+        state, truth = output.state, following.flatten()
+        logits = output.logits().detach().flatten(0, 1)
+        hits.append(logits.topk(50).indices == truth[:, None])
+        losses.append(torch.nn.functional.cross_entropy(logits, truth))
+    expected = [
+        np.mean([own[:, 0].float().mean() for own in hits]),
+        np.mean([own.any(1).float().mean() for own in hits]),
+        torch.cat(hits)[:, 0].float().mean(),
+        np.exp(np.mean(losses)),
+    ]
+    assert found == pytest.approx([float(value) for value in expected], rel=1e-3)
+    assert 0 < found[0] < found[1] < 1
+
+
+def test_only_a_metric_that_needs_logits_gets_them(
+    demo_corpus: Corpus, lm: ulmfit.LanguageModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    learn = ulmfit.language_model_learner(demo_corpus, lm, config=LM, metrics=Perplexity())
+    monkeypatch.setattr(LMOutput, "logits", lambda _: pytest.fail("the whole vocabulary"))
+    quiet(learn).validate()
+
+
+class CountEpochs(Callback):
+    n = 0
+
+    def after_epoch(self) -> None:
+        self.n += 1
+
+
+def test_metrics_and_callbacks_stand_beside_ours(
+    demo_corpus: Corpus, lm: ulmfit.LanguageModel
+) -> None:
+    for make, config in (
+        (ulmfit.language_model_learner, LM),
+        (ulmfit.text_classifier_learner, CLASSIFIER),
+    ):
+        plain = make(demo_corpus, lm, config=config)
+        learn = make(demo_corpus, lm, config=config, metrics=accuracy, cbs=GradientClip(0.1))
+        names = [metric.name for metric in learn.metrics]
+        assert names == [*(metric.name for metric in plain.metrics), "accuracy"]
+        assert {cb.name for cb in learn.cbs} == {cb.name for cb in plain.cbs} | {"gradient_clip"}
+        counted = CountEpochs()
+        quiet(learn).fit_phases(cbs=counted)
+        assert counted.n == sum(phase.epochs for phase in learn.phases())
+
+
+def test_a_learner_is_born_unfrozen(demo_corpus: Corpus, lm: ulmfit.LanguageModel) -> None:
+    for make in (lm_learner, classifier_learner):
+        learn = make(demo_corpus, lm)
+        assert all(weight.requires_grad for weight in learn.model.parameters())
+        learn.freeze()
+        frozen = [not group[0].requires_grad for group in learn.model.layer_groups()]
+        assert frozen == [True] * (len(frozen) - 1) + [False]
+
+
+def test_what_is_no_corpus_is_refused(demo_frame: pd.DataFrame, lm: ulmfit.LanguageModel) -> None:
+    for wrong in (demo_frame, ["a fine film"], None):
+        for make in (ulmfit.language_model_learner, ulmfit.text_classifier_learner):
+            with pytest.raises(UserError, match=r"is no corpus: ulmfit\.prepare\(texts, OUT\)"):
+                make(wrong, lm)
+
+
+def test_loaders_count_their_documents(demo_corpus: Corpus, lm: ulmfit.LanguageModel) -> None:
+    for make in (lm_learner, classifier_learner):
+        learn = make(demo_corpus, lm)
+        found = len(learn.dls.train_ds), len(learn.dls.valid_ds)
+        assert found == (len(learn.rows.train), len(learn.rows.valid))

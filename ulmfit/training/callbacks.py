@@ -12,10 +12,12 @@ from typing import Any
 
 import torch
 from fastai.callback.core import Callback, CancelBatchException
+from fastai.learner import AvgLoss
 
 from ulmfit.models.regularisation import activation_reg, temporal_reg
 from ulmfit.models.state import State, detach, resize
 from ulmfit.text.lm_stream import Position
+from ulmfit.training.losses import SumMetric
 from ulmfit.training.memory import give_back
 from ulmfit.training.schedules import Phase, rates
 
@@ -87,6 +89,19 @@ class ShowLogits(Callback):
     def after_loss(self) -> None:
         """Take them out of a classifier's output."""
         self.learn.pred = self.loss_func.shown(self.pred.logits)
+
+
+class ShowWordLogits(Callback):
+    """Leave fastai's metrics a language model's logits where nothing is learnt, if there is a metric that needs them."""
+
+    learn: Any
+
+    order, run_train = 6, False
+
+    def after_loss(self) -> None:
+        """Compute them for the whole vocabulary, which the loss never does."""
+        if not all(isinstance(metric, (SumMetric, AvgLoss)) for metric in self.learn.metrics):
+            self.learn.pred = self.pred.logits()
 
 
 class Accumulate(Callback):

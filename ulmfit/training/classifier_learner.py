@@ -163,8 +163,14 @@ def text_classifier_learner(
     lm: LanguageModel | str | Path,
     *,
     config: ClassifierConfig | None = None,
+    metrics: Any = (),
+    cbs: Any = (),
 ) -> ClassifierLearner:
-    """Make a Learner of a classifier on the labels of a corpus, from a language model with its vocabulary."""
+    """Make a Learner of a classifier on the labels of a corpus, from a language model with its vocabulary.
+
+    fastai's `metrics` and `cbs` stand beside its own. All layers learn from the start: `fit_phases` freezes as the config
+    says, and `learn.freeze()` does first what fastai's are born with.
+    """
     corpus = corpus if isinstance(corpus, Corpus) else Corpus.load(corpus)
     config = config or ClassifierConfig()
     require_config(config, ClassifierConfig, stage="train_classifier")
@@ -173,7 +179,7 @@ def text_classifier_learner(
         raise UserError(f"--direction is {config.direction} and {lm.folder} reads {lm.direction}")
     protocol = least_clean(config.protocol, corpus.protocol, lm.manifest.provenance.protocol)
     own = replace(config, direction=lm.direction, protocol=protocol)
-    return classifier_learner(corpus, lm.parts, config=own)
+    return classifier_learner(corpus, lm.parts, config=own).beside(metrics, cbs)
 
 
 def classifier_learner(

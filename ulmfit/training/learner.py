@@ -96,6 +96,11 @@ class StageLearner(Learner):
         learn.recorder.loss = loss
         return learn
 
+    def beside(self, metrics: Any, cbs: Any) -> Any:
+        """Take metrics and callbacks of fastai's, one or several, beside its own."""
+        self.metrics = [*self.metrics, *L(metrics)]
+        return self.add_cbs(cbs)
+
     @property
     def is_likelihood(self) -> bool:
         """Whether the loss is a negative log-likelihood, in nats."""
@@ -197,7 +202,7 @@ class StageLearner(Learner):
         """Lay out the config's schedule for this model."""
         return self.config.phases(len(self.model.layer_groups()))
 
-    def fit_phases(self, phases: Sequence[Phase] | None = None) -> None:
+    def fit_phases(self, phases: Sequence[Phase] | None = None, cbs: Any = ()) -> None:
         """Train through phases, by default those of the config; the loader's epochs go on counting."""
         self.dls.train.epoch = self.dls.train.epoch  # a pass that was broken off begins again
         follow = FollowPhases(
@@ -205,7 +210,7 @@ class StageLearner(Learner):
             accumulate=self.config.accumulate,
             first_epoch=self.dls.train.epoch,
         )
-        self.fit(follow.n_epochs, cbs=[follow])
+        self.fit(follow.n_epochs, cbs=[follow, *L(cbs)])
 
     def threads(self) -> AbstractContextManager[None]:
         """Choose the number of threads that suits the size of the model, while the block runs."""

@@ -29,7 +29,7 @@ from ulmfit.models.language_model import LanguageModel as LanguageModelModule
 from ulmfit.models.transplant import TransplantReport
 from ulmfit.text.batches import lm_dataloaders
 from ulmfit.text.corpus import Corpus
-from ulmfit.training.callbacks import CarryState
+from ulmfit.training.callbacks import CarryState, ShowWordLogits
 from ulmfit.training.config import (
     FinetuneConfig,
     PretrainConfig,
@@ -121,10 +121,13 @@ def language_model_learner(
     lm: LanguageModel | str | Path | None = None,
     *,
     config: LMConfig | None = None,
+    metrics: Any = (),
+    cbs: Any = (),
 ) -> LMLearner:
     """Make a Learner of a language model on a corpus, from random weights or from those of `lm`.
 
-    Without a config, the paper's: `PretrainConfig()` from random weights, else `FinetuneConfig()`.
+    Without a config, the paper's: `PretrainConfig()` from random weights, else `FinetuneConfig()`. fastai's `metrics`
+    and `cbs` stand beside its own. All layers learn from the start: `learn.freeze()` first, where fastai's are born frozen.
     """
     corpus = corpus if isinstance(corpus, Corpus) else Corpus.load(corpus)
     if config is not None:
@@ -144,7 +147,7 @@ def language_model_learner(
     begin = start(corpus, parts, config=config)
     learn = lm_learner(corpus, begin, config=replace(config, direction=direction))
     learn.parent = parts.fingerprint if parts else corpus.fingerprint
-    return learn
+    return learn.beside(metrics, cbs)
 
 
 def start(corpus: Corpus, lm: LanguageModelParts | None, *, config: LMConfig) -> Start:
@@ -189,7 +192,7 @@ def lm_learner(corpus: Corpus, start: Start, *, config: LMConfig) -> LMLearner:
         loss_func=TokenLoss(config.label_smoothing),
         loss=metric("loss", METRICS["loss"]),
         metrics=[metric(name, METRICS[name]) for name in ("accuracy", "perplexity")],
-        cbs=[CarryState()],
+        cbs=[CarryState(), ShowWordLogits()],
     )
     learn.corpus, learn.rows = corpus, rows
     learn.protocol = least_clean(config.protocol, corpus.protocol, start.protocol)
