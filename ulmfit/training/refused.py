@@ -7,30 +7,35 @@ from __future__ import annotations
 
 from typing import Any
 
+from fastai.callback.fp16 import MixedPrecision, NonNativeMixedPrecision
+from fastai.callback.mixup import CutMix, MixUp
+from fastai.callback.rnn import ModelResetter, RNNCallback, RNNRegularizer
+
 from ulmfit.errors import UserError
 from ulmfit.text.corpus import Corpus
 from ulmfit.text.lm_stream import is_backward
 
-_PRECISION = "set precision in the config, which has chosen already"
-_MIXED = "ids of words cannot be mixed: leave it out, label_smoothing in the config smooths labels"
-_PENALTIES = "the penalties are there already: set activation_reg and temporal_reg in the config"
-# By name: their import would bring fastai's vision along.
-CALLBACKS = {
-    "MixedPrecision": _PRECISION,
-    "NonNativeMixedPrecision": _PRECISION,
-    "MixUp": _MIXED,
-    "CutMix": _MIXED,
-    "ModelResetter": "the state begins anew with each pass already: leave it out",
-    "RNNCallback": _PENALTIES,
-    "RNNRegularizer": _PENALTIES,
+_PRECISION = "precision in the config has chosen already"
+_MIXED = "ids of words cannot be mixed; label_smoothing in the config smooths labels"
+_PENALTIES = (
+    "activation_reg and temporal_reg in the config set the penalties that are there already"
+)
+CALLBACKS: dict[type, str] = {
+    MixedPrecision: _PRECISION,
+    NonNativeMixedPrecision: _PRECISION,
+    MixUp: _MIXED,
+    CutMix: _MIXED,
+    ModelResetter: "the state begins anew with each pass already, leave it out",
+    RNNCallback: _PENALTIES,
+    RNNRegularizer: _PENALTIES,
 }
 
 
 def require_usable(callback: Any) -> None:
-    """Refuse a callback of fastai's that would fail in the middle of a batch."""
+    """Refuse a callback of fastai's that would fail in the middle of a batch; what is made of one may know better."""
     kind = callback if isinstance(callback, type) else type(callback)
-    if kind.__name__ in CALLBACKS:
-        raise UserError(f"{kind.__name__} does nothing here: {CALLBACKS[kind.__name__]}")
+    if kind in CALLBACKS:
+        raise UserError(f"{kind.__name__} has no place here: {CALLBACKS[kind]}")
 
 
 def require_own(dl: Any, corpus: Corpus, *, direction: str) -> None:
