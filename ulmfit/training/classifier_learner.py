@@ -168,8 +168,8 @@ def text_classifier_learner(
 ) -> ClassifierLearner:
     """Make a Learner of a classifier on the labels of a corpus, from a language model with its vocabulary.
 
-    fastai's `metrics` and `cbs` stand beside its own. All layers learn from the start: `fit_phases` freezes as the config
-    says, and `learn.freeze()` does first what fastai's are born with.
+    fastai's `metrics` and `cbs` stand beside its own. All layers learn from the start, where fastai's Learner is born frozen:
+    `learn.freeze()` first for the steps of its book; `fit_phases` freezes as the config says.
     """
     corpus = corpus if isinstance(corpus, Corpus) else Corpus.load(corpus)
     config = config or ClassifierConfig()

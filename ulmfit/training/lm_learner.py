@@ -127,7 +127,8 @@ def language_model_learner(
     """Make a Learner of a language model on a corpus, from random weights or from those of `lm`.
 
     Without a config, the paper's: `PretrainConfig()` from random weights, else `FinetuneConfig()`. fastai's `metrics`
-    and `cbs` stand beside its own. All layers learn from the start: `learn.freeze()` first, where fastai's are born frozen.
+    and `cbs` stand beside its own. All layers learn from the start, where fastai's Learner is born frozen: `learn.freeze()`
+    first for the steps of its book.
     """
     corpus = corpus if isinstance(corpus, Corpus) else Corpus.load(corpus)
     if config is not None:
