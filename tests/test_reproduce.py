@@ -25,10 +25,11 @@ from ulmfit.history import TrainingProgress
 from ulmfit.models.threads import one_thread
 from ulmfit.recipe import CLASSIFIER, CORPUS, FINETUNED, PRETRAINED, RECIPE
 from ulmfit.reproduction import answer
+from ulmfit.reproduction.bench import Bench
 from ulmfit.reproduction.estimate import Estimate, StageEstimate
 from ulmfit.reproduction.labels_needed import labels_needed, sentence
 from ulmfit.reproduction.plan import ALL, Experiment, plan, trainings
-from ulmfit.reproduction.reproduce import Bench, estimate_of, reproduce
+from ulmfit.reproduction.reproduce import estimate_of, reproduce
 from ulmfit.reproduction.results import mean_accuracy
 from ulmfit.reproduction.settings import apply_settings
 from ulmfit.reproduction.sheet import Results

@@ -178,7 +178,7 @@ def test_what_is_finished_is_not_trained_again(
     before = (lm.folder / "manifest.json").stat().st_mtime_ns
     again = ulmfit.pretrain_lm(demo_corpus, lm.folder, config=PRETRAIN, progress=listen)
     assert (again.folder / "manifest.json").stat().st_mtime_ns == before
-    with pytest.raises(UserError, match="--lr"):
+    with pytest.raises(UserError, match=r"lr 0.5 \(was"):
         ulmfit.pretrain_lm(
             demo_corpus, lm.folder, config=replace(PRETRAIN, lr=0.5), progress=silent
         )

@@ -62,9 +62,8 @@ def _refuse_others(out: Path, kind: str | None) -> None:
 
 def flush_to_disk(path: Path) -> None:
     """Wait until a file's content is on the disk: renamed before, it could be empty after a power cut."""
-    with open(
-        path, "r+b" if os.name == "nt" else "rb"
-    ) as file:  # Windows wants to be able to write
+    mode = "r+b" if os.name == "nt" else "rb"  # Windows flushes only what could be written
+    with open(path, mode) as file:
         os.fsync(file.fileno())
 
 

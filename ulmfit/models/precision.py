@@ -1,7 +1,8 @@
 """In which number format matrix products run: the one choice between the exact and the fast path.
 
-Weights and losses are float32 everywhere, cell states but where autocast has them otherwise. `auto` takes bfloat16 products on a CPU that
-multiplies bfloat16 natively, and follows autocast where that is on; everything else is float32.
+Weights and losses are float32 everywhere, cell states where no autocast has them otherwise. `auto`
+takes bfloat16 products on a CPU that multiplies bfloat16 natively, and follows autocast where that
+is on; everything else is float32.
 `int8` is for answers alone: layers multiply whole numbers, which other modules take as bfloat16.
 """
 

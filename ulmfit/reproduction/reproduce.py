@@ -6,84 +6,41 @@ folder was copied to.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from ulmfit import __version__
 from ulmfit.config import require
-from ulmfit.errors import Stopped, UserError
-from ulmfit.evaluation.documents import trial_of
-from ulmfit.evaluation.folder import EVIDENCE
-from ulmfit.evaluation.kept import baseline_answers
-from ulmfit.files import MANIFEST, atomic_file, read_json, write_json
-from ulmfit.inference.classifier import Classifier
-from ulmfit.inference.pair import Source, open_lm
+from ulmfit.errors import Stopped
+from ulmfit.files import atomic_file, write_json
+from ulmfit.inference.pair import Source
 from ulmfit.models.catalogue import PRETRAINED
-from ulmfit.recipe import RECIPE, has_learnt
-from ulmfit.reproduction.answer import BASELINE_FOLDER, result_of
+from ulmfit.recipe import RECIPE
+from ulmfit.reproduction.answer import result_of
+from ulmfit.reproduction.bench import Bench
 from ulmfit.reproduction.beside_stock import beside_stock, require_stock
-from ulmfit.reproduction.documents import brought, corpus_of, require_labels
-from ulmfit.reproduction.estimate import Estimate, StageEstimate, arch_of, estimate
+from ulmfit.reproduction.estimate import Estimate, StageEstimate, arch_of
 from ulmfit.reproduction.general_text import (
     is_general_text,
     said_of_stage1,
     stage1_left,
     with_stage1,
 )
-from ulmfit.reproduction.labels_needed import BASELINES, Point, sentence
-from ulmfit.reproduction.plan import Experiment, Planned, Training, plan, trainings
-from ulmfit.reproduction.results import Result, summaries
+from ulmfit.reproduction.plan import Experiment, Planned, Training, trainings
+from ulmfit.reproduction.results import Result
 from ulmfit.reproduction.sheet import Results, write_results
+from ulmfit.reproduction.summing_up import results_of
 from ulmfit.stages.carry_over import carry_over
 from ulmfit.stages.finetune_lm import finetune_lm
 from ulmfit.stages.pretrain_lm import pretrain_lm
 from ulmfit.stages.session import Session
 from ulmfit.stages.train_classifier import train_classifier
-from ulmfit.text.corpus import Corpus
 from ulmfit.training.classifier_config import ClassifierConfig
 from ulmfit.training.config import FinetuneConfig, PretrainConfig
 from ulmfit.training.journal import Listener
 
 _STAGE = "reproduce"
-
-
-@dataclass(frozen=True, eq=False)
-class Bench:
-    """An experiment with its corpus and its language model at hand, and the runs that they make."""
-
-    experiment: Experiment
-    out: Path
-    corpus: Corpus
-    lm: Source | None
-    planned: tuple[Planned, ...]
-
-    @classmethod
-    def open(
-        cls,
-        experiment: Experiment | str | Path,
-        out: str | Path,
-        *,
-        data_dir: str | Path | None = None,
-    ) -> Bench:
-        """Prepare the corpus, and refuse what the experiment cannot be run with."""
-        asked = experiment if isinstance(experiment, Experiment) else Experiment(experiment)
-        out = Path(out)
-        if (out / MANIFEST).exists():
-            raise UserError(f"{out} is an artefact, and an experiment is a folder of several: choose another --out")  # fmt: skip
-        lm = open_lm(asked.begins_from) if asked.begins_from else None
-        corpus = corpus_of(asked, out, lm, data_dir=data_dir)
-        planned = plan(asked, knows_texts=lm is not None and has_learnt(lm, corpus))
-        require_labels(asked, corpus, planned)
-        return cls(asked, out, brought(corpus, out), lm, planned)
-
-    def estimate(self) -> Estimate:
-        """Measure what is left to do."""
-        split = self.experiment.answered
-        return estimate(self.planned, self.out, corpus=self.corpus, lm=self.lm, split=split)
 
 
 def estimate_of(
@@ -132,12 +89,12 @@ def reproduce(
         _write_recipe(bench)
     for notice in bench.corpus.manifest.notices:
         session.say(notice, "")
-    if progress and any(not _is_done(bench, each) for each in bench.planned):
+    if progress and any(not bench.is_done(each) for each in bench.planned):
         session.say(str(bench.estimate()), "")
     renewed: set[str] = set()
     found = [_run(bench, each, session, renewed) for each in bench.planned]
     _write_recipe(bench)  # now that no training has refused its settings
-    results = _results(bench, found)
+    results = results_of(bench, found)
     results = replace(results, sentences=(*results.sentences, *before))
     if stock:
         results = replace(
@@ -150,7 +107,7 @@ def reproduce(
 
 def _run(bench: Bench, planned: Planned, session: Session, renewed: set[str]) -> Result:
     """Train what a run needs, and evaluate it; `renewed` are the trainings that this call has begun anew."""
-    if not _is_done(bench, planned):
+    if not bench.is_done(planned):
         session.say(f"{planned.run}: {planned.classifier.folder}", "")
     lm, how = bench.lm, _how(session)
     if planned.lm is not None:
@@ -188,10 +145,6 @@ def _how(session: Session) -> dict[str, Any]:
     }
 
 
-def _is_done(bench: Bench, planned: Planned) -> bool:
-    return (bench.out / planned.classifier.folder / MANIFEST).is_file()
-
-
 def _write_recipe(bench: Bench) -> None:
     """Write down what was asked for, and the configs that it stands for; folders by name, as they may be anywhere."""
     asked = bench.experiment
@@ -201,59 +154,3 @@ def _write_recipe(bench: Bench) -> None:
     content = {"ulmfit": __version__, "experiment": named, **asdict(recipe)}
     with atomic_file(bench.out / RECIPE) as part:
         write_json(part, content)
-
-
-def _results(bench: Bench, found: list[Result]) -> Results:
-    """Sum the runs up, with label budgets beside what baselines reach with all labels."""
-    asked, name = bench.experiment, bench.corpus.manifest.name
-    summed = summaries(found, bench.out, data_set=name, table=asked.table)
-    is_one_split = asked.answered == "test" or len(bench.corpus.rows(asked.answered)) > 0
-    is_curve = asked.labels and asked.table is None
-    # Runs that answer documents which they have held out themselves answer others each.
-    wholes = _wholes(bench) if is_curve and is_one_split else {}
-    curve = [(s.n_given, s.accuracy.value) for s in summed]
-    sentences = [sentence(curve, baseline, whole) for baseline, whole in wholes.items()]
-    if asked.labels:
-        seed = bench.planned[0].run.seed
-        sentences.append(
-            f"All budgets share the language model of seed {seed}; each seed draws its own labels."
-            if asked.unlabelled
-            else "Each language model has read the texts of its own budget, and no others."
-        )
-    return Results(
-        name,
-        asked.preset,
-        asked.table,
-        tuple(found),
-        summed,
-        wholes,
-        tuple(sentences),
-        settings=asked.settings,
-        notes=_notes(bench.out, found),
-    )
-
-
-def _notes(out: Path, found: Sequence[Result]) -> tuple[str, ...]:
-    """Collect what the reports warn of, with the names of the runs where it is not said of all."""
-    told: dict[str, list[str]] = {}
-    for run in found:
-        for note in read_json(out / run.folder / EVIDENCE)["notes"]:
-            told.setdefault(note, []).append(run.folder)
-    return tuple(
-        note if len(folders) == len(found) else f"{', '.join(folders)}: {note}"
-        for note, folders in told.items()
-    )
-
-
-def _wholes(bench: Bench) -> dict[str, Point]:
-    """Let the baselines learn from all labels, and answer what the first run answered."""
-    first, corpus = bench.planned[0], bench.corpus
-    config = first.classifier.config
-    classifier = Classifier.load(bench.out / first.classifier.folder)
-    answered = trial_of(classifier, corpus, bench.experiment.answered).rows
-    assert isinstance(config, ClassifierConfig)
-    rows = replace(config, n_labels=None).rows(corpus)
-    given = np.setdiff1d(np.union1d(rows.train, rows.valid), answered)
-    keep = bench.out / BASELINE_FOLDER
-    every = baseline_answers(BASELINES, corpus, given=given, answered=answered, keep=keep)
-    return {b.name: (len(given), float(b.answers.is_right.mean())) for b in every}

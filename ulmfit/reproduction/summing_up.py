@@ -1,0 +1,77 @@
+"""The figures of finished runs put together: means, what baselines reach with all labels, and sentences about both."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from ulmfit.evaluation.documents import trial_of
+from ulmfit.evaluation.folder import EVIDENCE
+from ulmfit.evaluation.kept import baseline_answers
+from ulmfit.files import read_json
+from ulmfit.inference.classifier import Classifier
+from ulmfit.reproduction.answer import BASELINE_FOLDER
+from ulmfit.reproduction.bench import Bench
+from ulmfit.reproduction.labels_needed import BASELINES, Point, sentence
+from ulmfit.reproduction.results import Result, summaries
+from ulmfit.reproduction.sheet import Results
+from ulmfit.training.classifier_config import ClassifierConfig
+
+
+def results_of(bench: Bench, found: list[Result]) -> Results:
+    """Sum the runs up, with label budgets beside what baselines reach with all labels."""
+    asked, name = bench.experiment, bench.corpus.manifest.name
+    summed = summaries(found, bench.out, data_set=name, table=asked.table)
+    is_one_split = asked.answered == "test" or len(bench.corpus.rows(asked.answered)) > 0
+    is_curve = asked.labels and asked.table is None
+    # Runs that answer documents which they have held out themselves answer others each.
+    wholes = _wholes(bench) if is_curve and is_one_split else {}
+    curve = [(s.n_given, s.accuracy.value) for s in summed]
+    sentences = [sentence(curve, baseline, whole) for baseline, whole in wholes.items()]
+    if asked.labels:
+        seed = bench.planned[0].run.seed
+        sentences.append(
+            f"All budgets share the language model of seed {seed}; each seed draws its own labels."
+            if asked.unlabelled
+            else "Each language model has read the texts of its own budget, and no others."
+        )
+    return Results(
+        name,
+        asked.preset,
+        asked.table,
+        tuple(found),
+        summed,
+        wholes,
+        tuple(sentences),
+        settings=asked.settings,
+        notes=_notes(bench.out, found),
+    )
+
+
+def _notes(out: Path, found: Sequence[Result]) -> tuple[str, ...]:
+    """Collect what the reports warn of, with the names of the runs where it is not said of all."""
+    told: dict[str, list[str]] = {}
+    for run in found:
+        for note in read_json(out / run.folder / EVIDENCE)["notes"]:
+            told.setdefault(note, []).append(run.folder)
+    return tuple(
+        note if len(folders) == len(found) else f"{', '.join(folders)}: {note}"
+        for note, folders in told.items()
+    )
+
+
+def _wholes(bench: Bench) -> dict[str, Point]:
+    """Let the baselines learn from all labels, and answer what the first run answered."""
+    first, corpus = bench.planned[0], bench.corpus
+    config = first.classifier.config
+    classifier = Classifier.load(bench.out / first.classifier.folder)
+    answered = trial_of(classifier, corpus, bench.experiment.answered).rows
+    assert isinstance(config, ClassifierConfig)
+    rows = replace(config, n_labels=None).rows(corpus)
+    given = np.setdiff1d(np.union1d(rows.train, rows.valid), answered)
+    keep = bench.out / BASELINE_FOLDER
+    every = baseline_answers(BASELINES, corpus, given=given, answered=answered, keep=keep)
+    return {b.name: (len(given), float(b.answers.is_right.mean())) for b in every}
