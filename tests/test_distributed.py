@@ -229,7 +229,7 @@ def test_two_processes_follow_the_curve_of_one(demo_corpus: Corpus, tmp_path: Pa
     told = [line for line in again.stderr.splitlines() if line.startswith("ulmfit:")]
     assert again.returncode
     assert len(told) == 1
-    assert "--seed 5 (was 0)" in told[0]
+    assert "seed 5 (was 0)" in told[0]
 
 
 @pytest.mark.slow
