@@ -126,6 +126,41 @@ def test_integers_without_their_scales_are_refused(folder: Path, tmp_path: Path,
         load_language_model(small)
 
 
+def test_the_model_that_is_read_is_not_replaced(folder: Path) -> None:
+    before = hash_file(folder / "model.safetensors")
+    for out in (folder, folder / ".." / folder.name, folder / "small"):
+        with pytest.raises(UserError, match="is or lies in the model that is read"):
+            compact(folder, out)
+    assert hash_file(folder / "model.safetensors") == before
+    assert not (folder / "small").exists()
+
+
+@pytest.mark.parametrize("kind", ["lm", "pair", "classifier"])
+def test_what_a_stage_has_made_is_not_replaced(
+    kind: str, demo_corpus: Corpus, tmp_path: Path
+) -> None:
+    if kind == "classifier":
+        write_tiny_classifier(tmp_path / "made", demo_corpus)
+    elif kind == "lm":
+        write_tiny_lm(tmp_path / "made", demo_corpus)
+    else:
+        halves = {
+            name: write_tiny_lm(tmp_path / name, demo_corpus, direction=name).folder
+            for name in ("forward", "backward")
+        }
+        save_language_model_pair(tmp_path / "made", **halves, settings={})
+    stage = tmp_path / "stage"
+    shutil.copytree(tmp_path / "made", stage)
+    manifest = read_json(stage / "manifest.json")
+    write_json(stage / "manifest.json", manifest | {"config": {"stage": "a_stage", "bs": 4}})
+    with pytest.raises(UserError, match="stage is what a_stage made: choose another folder"):
+        compact(tmp_path / "made", stage)
+    for _ in range(2):  # a copy of it is no stage's, and may be made again
+        small = ulmfit.load(compact(stage, tmp_path / "small"))
+    provenance = small.parts.manifest if kind == "pair" else small.manifest.provenance
+    assert provenance.config == {"bs": 4}
+
+
 def test_on_the_command_line(folder: Path, tmp_path: Path, capsys) -> None:
     out = tmp_path / "small"
     assert cli.main(["convert", str(folder), "--to", "int8", "--out", str(out)]) == 0

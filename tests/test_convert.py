@@ -28,7 +28,13 @@ from stock_files import (
 from ulmfit.config import TextConfig
 from ulmfit.errors import UserError
 from ulmfit.models.arch import ArchConfig
-from ulmfit.models.convert import convert, export_fastai, find_files, guess_direction
+from ulmfit.models.convert import (
+    convert,
+    convert_classifier,
+    export_fastai,
+    find_files,
+    guess_direction,
+)
 from ulmfit.models.foreign import order_tokens, read_foreign
 from ulmfit.models.language_model import LanguageModel
 from ulmfit.models.transplant import transplant
@@ -380,6 +386,19 @@ def test_half_precision_and_json_vocabulary(tmp_path):
     (tmp_path / "vocab.json").write_text(json.dumps(TOKENS))
     found = read_foreign(tmp_path / "lm.pth", tmp_path / "vocab.json")
     same_logits(module(found), found.vocab, stock.float(), TOKENS)
+
+
+def test_what_a_stage_has_made_is_not_replaced(tmp_path):
+    path = stock_learner(tmp_path, stock_model(len(TOKENS)), TOKENS).save("lm")
+    vocab = write_vocab(tmp_path / "vocab.pkl", TOKENS)
+    made = convert(path, tmp_path / "out", vocab=vocab, config=PLAIN)
+    manifest = tmp_path / "out" / "manifest.json"
+    content = json.loads(manifest.read_text()) | {"config": {"stage": "pretrain_lm"}}
+    manifest.write_text(json.dumps(content))
+    for verb in (convert, convert_classifier):
+        with pytest.raises(UserError, match="out is what pretrain_lm made: choose another folder"):
+            verb(path, made.folder, vocab=vocab)
+    assert json.loads(manifest.read_text()) == content
 
 
 def test_a_transplant_after_conversion_keeps_the_words(converted):

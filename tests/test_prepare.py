@@ -150,9 +150,11 @@ def test_a_corpus_is_kept_until_something_changes(
     written = (out / "manifest.json").stat().st_mtime_ns
     prepare(texts, out, config=config)
     assert (out / "manifest.json").stat().st_mtime_ns == written
-    changed = prepare(texts, out, config=TextConfig(tokenizer=tokenizer, max_vocab=400))
+    other = TextConfig(tokenizer=tokenizer, max_vocab=400)
+    changed = prepare(texts, out, config=other, restart=True)
     assert changed.fingerprint != before
-    assert prepare(texts[1:], out, config=config).fingerprint not in (before, changed.fingerprint)
+    last = prepare(texts[1:], out, config=config, restart=True)
+    assert last.fingerprint not in (before, changed.fingerprint)
 
 
 def test_a_given_subword_model_is_copied_and_reused(
@@ -274,9 +276,17 @@ def test_an_interrupted_run_keeps_the_corpus_before(
 
     monkeypatch.setattr(module, "_write_arrays", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        prepare(tiny_frame[:8], out)
+        prepare(tiny_frame[:8], out, restart=True)
     assert Corpus.load(out).fingerprint == before
     assert os.listdir(tmp_path) == ["c"]
+
+
+def test_a_corpus_of_other_input_is_left_alone(tiny_frame: pd.DataFrame, tmp_path: Path) -> None:
+    before = prepare(tiny_frame, tmp_path / "c").fingerprint
+    for rows, config in ((8, TextConfig()), (12, TextConfig(min_freq=2))):
+        with pytest.raises(UserError, match="c is a corpus of other texts or settings: choose"):
+            prepare(tiny_frame[:rows], tmp_path / "c", config=config)
+    assert Corpus.load(tmp_path / "c").fingerprint == before
 
 
 def test_a_folder_that_is_not_ours_is_left_alone(tiny_frame: pd.DataFrame, tmp_path: Path) -> None:

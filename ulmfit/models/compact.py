@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import csv
 import shutil
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 from ulmfit.config import require
+from ulmfit.errors import UserError
 from ulmfit.files import atomic_folder, kind_of
 from ulmfit.models.artefact import LanguageModelParts, load_language_model, save_language_model
 from ulmfit.models.classifier_artefact import load_classifier
 from ulmfit.models.classifier_manifest import KIND as CLASSIFIER
 from ulmfit.models.classifier_manifest import classifier_card
-from ulmfit.models.manifest import Provenance
+from ulmfit.models.manifest import Provenance, require_no_stage
 from ulmfit.models.pair import DIRECTIONS, load_language_model_pair, save_language_model_pair
 from ulmfit.models.pair import KIND as PAIR
 from ulmfit.models.parts import CARD, HISTORY, hashes, save_tensors
@@ -25,6 +28,9 @@ def compact(model: str | Path, out: str | Path, *, storage: str = "int8") -> Pat
     """Write the folder of a language model, a pair or a classifier again with its weights stored as `storage`."""
     require(storage in STORAGES, "to", storage, ", ".join(STORAGES))
     model, out = Path(model), Path(out)
+    if out.resolve().is_relative_to(model.resolve()):
+        raise UserError(f"{out} is or lies in the model that is read: choose another folder")
+    require_no_stage(out)
     if (kind := kind_of(model)) == CLASSIFIER:
         _classifier(model, out, storage)
         return out
@@ -36,7 +42,7 @@ def compact(model: str | Path, out: str | Path, *, storage: str = "int8") -> Pat
         folders = {name: Path(halves) / name for name in DIRECTIONS}
         for name, folder in folders.items():
             _one(getattr(pair, name), folder, storage)
-        save_language_model_pair(out, **folders, settings=pair.manifest.config)
+        save_language_model_pair(out, **folders, settings=_without_stage(pair.manifest.config))
     return out
 
 
@@ -58,7 +64,13 @@ def _classifier(folder: Path, out: Path, storage: str) -> None:
 
 
 def _noted(made: Provenance, storage: str) -> Provenance:
-    return replace(made, notes=(*made.notes, f"weights stored as {storage}"))
+    note = f"weights stored as {storage}"
+    return replace(made, config=_without_stage(made.config), notes=(*made.notes, note))
+
+
+def _without_stage(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Copy the settings of a stage: no stage is to take this folder for what it has made."""
+    return {name: value for name, value in config.items() if name != "stage"}
 
 
 def _one(lm: LanguageModelParts, out: Path, storage: str) -> None:

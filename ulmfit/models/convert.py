@@ -21,7 +21,7 @@ from ulmfit.models.classifier_arch import PoolingConfig
 from ulmfit.models.classifier_artefact import ClassifierParts, save_classifier
 from ulmfit.models.foreign import read_foreign, read_tensors
 from ulmfit.models.foreign_classifier import is_classifier, read_foreign_classifier
-from ulmfit.models.manifest import Provenance
+from ulmfit.models.manifest import Provenance, require_no_stage
 from ulmfit.models.pickles import write_strings
 from ulmfit.models.weights import DECODER_BIAS, DECODER_WEIGHT, EMBEDDING
 from ulmfit.text.pieces import SubwordSplitter
@@ -67,6 +67,7 @@ def convert(
     `bwd` is backward. Without `config`, text is split into words as fastai does, or by the
     folder's spm.model if that made the vocabulary.
     """
+    require_no_stage(out)
     direction = direction or guess_direction(Path(source))
     files = find_files(Path(source), vocab=vocab, direction=direction)
     model = read_foreign(files.weights, files.vocab)
@@ -111,6 +112,7 @@ def convert_classifier(
     `vocab` is a file of `learn.dls.vocab`, tokens and labels, unless `labels` are given. `pooling` is for a
     learner with a seq_len or max_len of its own, which its file does not tell. The rest is as for `convert`.
     """
+    require_no_stage(out)
     direction = direction or guess_direction(Path(source))
     files = find_files(Path(source), vocab=vocab, direction=direction)
     model = read_foreign_classifier(

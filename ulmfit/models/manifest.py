@@ -152,3 +152,12 @@ def to_json(value: Any) -> dict[str, Any]:
     """Turn a dataclass into JSON; a manifest's provenance is laid open in it."""
     content = asdict(value)
     return content | content.pop("provenance", {})
+
+
+def require_no_stage(out: str | Path) -> None:
+    """Refuse to replace what a stage has made: it may be days of training."""
+    manifest = Path(out) / MANIFEST
+    content = read_json(manifest) if manifest.is_file() else None
+    config = content.get("config") if isinstance(content, dict) else None
+    if isinstance(config, dict) and "stage" in config:
+        raise UserError(f"{out} is what {config['stage']} made: choose another folder")

@@ -52,15 +52,24 @@ def prepare(
     columns: Sequence[str] | None = None,
     n_workers: int = 0,
     progress: Progress | None = None,
+    restart: bool = False,
 ) -> Corpus:
-    """Turn a source of texts into a corpus folder; one that is there already, from equal input, is kept."""
+    """Turn a source of texts into a corpus folder; one that is there already, from equal input, is kept.
+
+    One from other input is refused, since models may have learnt from it; `restart` replaces it.
+    """
     _require_workers(n_workers)
     opened = open_source(
         source, text=text, label=label, split=split, data_dir=data_dir, columns=columns, config=config
     )  # fmt: skip
     key = key_of(opened, config)
-    if (corpus := _existing(Path(out), key)) is not None:
-        return corpus
+    there = _existing(Path(out))
+    if there is not None and there.fingerprint == key:
+        return there
+    if there is not None and not restart:
+        raise UserError(
+            f"{out} is a corpus of other texts or settings: choose another --out, or remove it"
+        )
     with atomic_folder(out, kind="corpus") as folder:
         coder = DocumentCoder(_with_model(opened, config, folder), n_workers=n_workers)
         tally, labels = Tally(), LabelStore(opened.label_kind, opened.named_labels)
@@ -112,14 +121,13 @@ def key_of(source: Source, config: TextConfig) -> str:
     return fingerprint([FORMAT, VERSION, library, source.fingerprint(), settings, model])
 
 
-def _existing(out: Path, key: str) -> Corpus | None:
-    """Return the corpus of this key at `out`, unless it is not there or damaged; clear away what killed writers left."""
+def _existing(out: Path) -> Corpus | None:
+    """Return the corpus at `out`, unless it is not there or damaged; clear away what killed writers left."""
     sweep(out)
     try:
-        corpus = Corpus.load(out)
+        return Corpus.load(out)
     except UserError:
         return None
-    return corpus if corpus.fingerprint == key else None
 
 
 def _with_model(source: Source, config: TextConfig, folder: Path) -> TextConfig:

@@ -26,6 +26,7 @@ from ulmfit.models.classifier import Classifier, in_units
 from ulmfit.models.classifier_artefact import save_classifier
 from ulmfit.models.label_set import LabelSet
 from ulmfit.models.linear_part import LinearPart
+from ulmfit.models.manifest import require_no_stage
 from ulmfit.models.parts import TextPipeline
 from ulmfit.text.batches import classifier_dataloaders
 from ulmfit.text.corpus import Corpus
@@ -34,7 +35,7 @@ from ulmfit.training.callbacks import ShowLogits
 from ulmfit.training.classifier_config import ClassifierConfig
 from ulmfit.training.config import least_clean, require_config
 from ulmfit.training.distributed import world
-from ulmfit.training.learner import StageLearner, require_no_stage
+from ulmfit.training.learner import StageLearner
 from ulmfit.training.lesson import Lesson, asked
 from ulmfit.training.losses import DocumentLoss, SumMetric
 from ulmfit.training.metrics import DOCUMENT_METRICS, DocumentSums, Measured

@@ -10,7 +10,6 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -24,7 +23,6 @@ from fastcore.foundation import L
 from fastcore.xtras import PrettyString
 
 from ulmfit.errors import UserError
-from ulmfit.files import MANIFEST, read_json
 from ulmfit.models.manifest import Provenance
 from ulmfit.models.threads import threads_for
 from ulmfit.text.corpus import Corpus
@@ -245,15 +243,6 @@ class StageLearner(Learner):
     def measured(self) -> Measured:
         """Give what the last validation pass found, in all processes together."""
         raise NotImplementedError
-
-
-def require_no_stage(out: str | Path) -> None:
-    """Refuse to replace what a stage has made: it may be days of training."""
-    manifest = Path(out) / MANIFEST
-    content = read_json(manifest) if manifest.is_file() else None
-    config = content.get("config") if isinstance(content, dict) else None
-    if isinstance(config, dict) and "stage" in config:
-        raise UserError(f"{out} is what {config['stage']} made: choose another folder")
 
 
 class Autocast(MixedPrecision):

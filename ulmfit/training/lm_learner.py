@@ -26,6 +26,7 @@ from ulmfit.models.artefact import (
     save_language_model,
 )
 from ulmfit.models.language_model import LanguageModel as LanguageModelModule
+from ulmfit.models.manifest import require_no_stage
 from ulmfit.models.transplant import TransplantReport
 from ulmfit.text.batches import lm_dataloaders
 from ulmfit.text.corpus import Corpus
@@ -37,7 +38,7 @@ from ulmfit.training.config import (
     require_config,
 )
 from ulmfit.training.distributed import equalise, total, world
-from ulmfit.training.learner import StageLearner, require_no_stage
+from ulmfit.training.learner import StageLearner
 from ulmfit.training.losses import SumMetric, TokenLoss
 from ulmfit.training.metrics import METRICS, Measured, TokenSums
 
