@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import math
 from pathlib import Path
 
@@ -136,6 +137,32 @@ def test_documents_without_label_are_counted():
 def test_the_unsup_label_of_imdb_is_no_category():
     frame = pd.DataFrame({"text": ["a", "b"], "label": ["unsup", "pos"]})
     assert rows(open_source(frame)) == [("a", None, "unsup"), ("b", "pos", "train")]
+
+
+@pytest.mark.parametrize(
+    "rows",
+    ['"so dull,neg\nfine,pos\nmy 5",pos\n', '"dull,neg\nmy 5",pos\n', 'fine,pos\n"dull,neg\r\nmy 5",pos\n'],
+)  # fmt: skip
+def test_a_quote_left_open_that_swallows_rows_is_told(tmp_path: Path, rows: str) -> None:
+    path = tmp_path / "d.csv"
+    path.write_bytes(("text,label\n" + "so fine,pos\ntoo long,neg\n" * 3 + rows).encode())
+    source = open_source(path)
+    for _ in range(2):
+        list(source.batches())
+        (notice,) = source.notices
+        place = 8 if rows.startswith("fine") else 7
+        assert f"1 text (row {place}) of d.csv with lines that look like further rows" in notice
+
+
+def test_paragraphs_with_commas_are_no_rows(tmp_path: Path) -> None:
+    path = tmp_path / "d.csv"
+    text = "Well, I liked it.\n\nBut, it is long\nno comma\n1, 2, 3, neg"
+    rows = [(text, "pos"), ("dull", "neg"), ('a "word",\nor two', "neg"), ("fine", "pos")]
+    with open(path, "w", newline="") as file:
+        csv.writer(file).writerows([("text", "label"), *rows])
+    source = open_source(path)
+    (batch,) = source.batches()
+    assert list(batch.fields[0]) == [text for text, _ in rows] and not source.notices
 
 
 def test_numbers():

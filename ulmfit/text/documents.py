@@ -12,24 +12,14 @@ from ulmfit.errors import UserError, nearest
 from ulmfit.files import fingerprint
 from ulmfit.text.cells import UNSUP, Label, LabelRule, to_split, to_text
 from ulmfit.text.folders import FolderTable
-from ulmfit.text.readers import Table
+from ulmfit.text.readers import CsvTable, Table
 
 BATCH_DOCUMENTS = 2000
 BATCH_CHARACTERS = 4_000_000
 OPTIONAL_LABEL = "label"  # the default label column: a table without it is unlabelled
 _LIKELY_LABELS = (
-    "label",
-    "labels",
-    "class",
-    "category",
-    "target",
-    "sentiment",
-    "stars",
-    "rating",
-    "score",
-    "topic",
-    "y",
-)
+    "label", "labels", "class", "category", "target", "sentiment", "stars", "rating", "score", "topic", "y",
+)  # fmt: skip
 _LIKELY_SPLITS = ("split", "is_valid", "set", "fold")
 _ROWS_NAMED = 5
 
@@ -112,12 +102,14 @@ class Part:
         self.check(notices)
         rule, names = self.label_rule(), self.names()
         batch, empty, bare = _Batch(len(self.text), is_labelled), _Tally(), _Tally()
+        labels: set[Label] = set()
         for row, cells in enumerate(self.table.rows(names), 1):
             texts, label, split = self._read(rule, row, cells)
             if not any(text and not text.isspace() for text in texts):
                 empty.add(row)
                 if self.on_empty == "drop":
                     continue
+            labels.add(label)
             if rule and label is None and split != UNSUP:
                 bare.add(row)
             if empty.count and self.on_empty == "error":
@@ -126,6 +118,8 @@ class Part:
             if batch.is_full():
                 yield batch.flush()
         self._report(empty, bare, notices)
+        if rule and (swallowed := self._swallowed(rule, labels - {None})).count:
+            notices.append(f"{self._count(swallowed, 'text')} of {self.table.name} with lines that look like further rows: is a quote left open? write a quote inside a text twice, and the text in quotes")  # fmt: skip
         if batch.splits:
             yield batch.flush()
 
@@ -157,10 +151,25 @@ class Part:
                 f"{self._count(bare, 'document')} of {self.table.name} without label outside the unsup split"
             )
 
+    def _swallowed(self, rule: LabelRule, labels: set[Label]) -> _Tally:
+        """Count the rows whose text has lines with all cells of a row, a label of others among them."""
+        found = _Tally()
+        inner = self.table.inner if isinstance(self.table, CsvTable) else ()
+        for row in dict.fromkeys(n for n, line in inner if _label_in(line, rule) in labels):
+            found.add(row)
+        return found
+
     def _count(self, rows: _Tally, thing: str) -> str:
         more = ", ..." if rows.count > len(rows.first) else ""
         plural = "s" if rows.count > 1 else ""
         return f"{rows.count} {thing}{plural} ({self.table.where(*rows.first)}{more})"
+
+
+def _label_in(line: dict[str, str], rule: LabelRule) -> Label:
+    try:
+        return rule.read([line[column] for column in rule.columns])
+    except ValueError:
+        return None
 
 
 class _Tally:

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from pyarrow.parquet import ParquetFile
 
 _PARQUET_ROWS = 2000
+_INNER_KEPT = 1000
 
 
 class Table(Protocol):
@@ -96,6 +97,8 @@ class CsvTable(FileTable):
         super().__init__(path)
         self._delimiter = delimiter
         self._given = list(columns) if columns else None
+        self.inner: list[tuple[int, dict[str, str]]] = []
+        """Of the rows read last: lines within a row that would be rows themselves, beside its number."""
 
     def read_columns(self) -> list[str]:
         """Return the names of the columns."""
@@ -113,6 +116,7 @@ class CsvTable(FileTable):
             next(records)
         places = [columns.index(name) for name in names]
         pick = itemgetter(*places) if len(places) > 1 else lambda record: (record[places[0]],)
+        self.inner = []
         for row, record in enumerate(records, 1):
             if len(record) != len(columns):
                 raise self.mistake(
@@ -128,7 +132,9 @@ class CsvTable(FileTable):
         try:
             rows = _BoundedRows(self.path)
             for record in csv.reader(rows, delimiter=self._delimiter, strict=True):
-                rows.n_characters = 0
+                if len(rows.read) > 1:
+                    self._keep_inner(row, rows.read[:-1])
+                rows.begin()
                 if record:
                     yield record
                     row += 1
@@ -141,6 +147,13 @@ class CsvTable(FileTable):
             if "new-line character" in str(error):
                 reason = "a carriage return alone is no end of a line; save the file with line feeds, or both"
             raise self.mistake(row, reason) from None
+
+    def _keep_inner(self, row: int, lines: list[str]) -> None:
+        """Keep lines of a row that have all its cells."""
+        for line in lines if len(self.inner) < _INNER_KEPT else ():
+            cells = line.rstrip("\r\n").replace('"', "").split(self._delimiter)
+            if len(cells) == len(self._columns):
+                self.inner.append((row, dict(zip(self._columns, cells))))
 
     def _check_delimiter(self, first: list[str]) -> None:
         if self._delimiter != "," or len(first) > 1 or (self._given and len(self._given) == 1):
@@ -158,15 +171,21 @@ class _BoundedRows:
 
     def __init__(self, path: Path) -> None:
         self._lines = lines(path)
-        self.n_characters = 0  # of the row that is being read
+        self.begin()
+
+    def begin(self) -> None:
+        """Begin a row."""
+        self.read: list[str] = []
+        self._n_characters = 0
 
     def __iter__(self) -> _BoundedRows:
         return self
 
     def __next__(self) -> str:
         line = next(self._lines)
-        self.n_characters += len(line)
-        if self.n_characters > LIMIT_BYTES:
+        self.read.append(line)
+        self._n_characters += len(line)
+        if self._n_characters > LIMIT_BYTES:
             raise OverflowError
         return line
 
