@@ -32,7 +32,8 @@ class EvaluateFlags:
     split: str = "test"
     """test, or valid to look at a model without touching the test split."""
     out: Path | None = None
-    """The folder to write: report.html, report.md, evaluation.json and predictions.csv; by default beside the classifier."""
+    """The folder to write: report.html, report.md, evaluation.json and predictions.csv, whose `row` is a document's number in
+    the corpus, from 0; by default beside the classifier."""
     baselines: bool = True
     """Train majority, TF-IDF and NB-SVM on the same labels, and set them beside the classifier."""
     full_context: Switch = False

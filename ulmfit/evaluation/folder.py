@@ -113,7 +113,7 @@ def _predictions(evidence: Evidence) -> Iterator[tuple[str, Iterator[list[Any]]]
 
 
 def _rows(rows: list[int], answers: Answers) -> Iterator[list[Any]]:
-    """Give the header and a row for each document: its number in the corpus, truth, answer and probabilities."""
+    """Give the header and a row for each document: its number in the corpus from 0, truth, answer and probabilities."""
     is_number = answers.kind == "number"
     header = ["row", "label", "predicted", *([] if is_number else ["confidence"])]
     for name in () if is_number else answers.names:
