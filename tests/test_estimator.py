@@ -121,6 +121,32 @@ def test_what_is_no_labels(texts: Any, labels: Any, says: str) -> None:
         small().fit(texts, labels)
 
 
+@pytest.mark.parametrize("config", [{"label_kind": "number"}, {"label_delim": ";"}])
+def test_numbers_and_several_labels_are_refused_before_any_training(config: Any) -> None:
+    asked = small(config=ulmfit.TextConfig(**config))
+    with pytest.raises(ValueError, match="takes one label in words"):
+        asked.fit(*reviews(60))
+
+
+def test_a_generator_is_no_seed() -> None:
+    with pytest.raises(ValueError, match="random_state is a Generator: give a whole number"):
+        small(random_state=np.random.default_rng(0)).fit(*reviews(60))
+
+
+@pytest.mark.parametrize("odd", ["pos ", "half \ud83d"])
+def test_labels_that_no_file_keeps_come_back(odd: str) -> None:
+    texts, labels = reviews(60)
+    labels = [odd if label == "neg" else label for label in labels]
+    found = small().fit(texts, labels)
+    assert found.classes_.tolist() == sorted({"pos", odd})
+    assert set(found.predict(texts)) <= set(found.classes_)
+
+
+def test_a_refusal_names_no_folder_that_is_gone() -> None:
+    with pytest.raises(ulmfit.UserError, match="each label of X has one document"):
+        small().fit(["a b", "c d", "e f", "g h"], list("wxyz"))
+
+
 def test_too_little_is_refused_before_any_training() -> None:
     with pytest.raises(ValueError, match="all texts of label 'z' are empty"):
         small().fit(["a b", "c d", "e f", "g h", " ", ""], ["x", "y", "x", "y", "z", "z"])

@@ -6,8 +6,9 @@ files of the classifier's folder, as bytes.
 
 from __future__ import annotations
 
+import contextlib
 import tempfile
-from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Hashable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,8 @@ import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.validation import check_is_fitted
 
-from ulmfit.text.cells import UNSUP, is_missing, to_text
+from ulmfit.errors import UserError
+from ulmfit.text.cells import UNSUP, is_missing, to_text, whole_characters
 
 if TYPE_CHECKING:
     from sklearn.utils import Tags
@@ -67,6 +69,7 @@ class ULMFiTClassifier(ClassifierMixin, BaseEstimator):
 
         from ulmfit.recipe import fit
 
+        _require_one_label(self.config)
         named, known = _texts(texts), _labels(labels)
         _require_alike(named, known)
         _require_text(named, known)
@@ -81,7 +84,7 @@ class ULMFiTClassifier(ClassifierMixin, BaseEstimator):
             },
             dtype=object,
         )
-        with tempfile.TemporaryDirectory(prefix="ulmfit-") as run:
+        with tempfile.TemporaryDirectory(prefix="ulmfit-") as run, _unnamed(run):
             made = fit(
                 frame,
                 run,
@@ -152,11 +155,34 @@ class ULMFiTClassifier(ClassifierMixin, BaseEstimator):
         """Turn scikit-learn's ways to say a seed into ours."""
         if self.random_state is None or isinstance(self.random_state, (int, np.integer)):
             return None if self.random_state is None else int(self.random_state)
+        if not hasattr(self.random_state, "randint"):
+            kind = type(self.random_state).__name__
+            raise ValueError(
+                f"random_state is a {kind}: give a whole number, numpy's RandomState or None"
+            )
         return int(self.random_state.randint(2**31 - 1))
 
 
 def _silent(_: object) -> None:
     """Listen to the stages without a word."""
+
+
+@contextlib.contextmanager
+def _unnamed(run: str) -> Generator[None]:
+    """Name X where an error names the temporary folder of a run, which is gone when it is read."""
+    try:
+        yield
+    except UserError as error:
+        said = error.message.replace(str(Path(run, "corpus")), "X").replace(run, "the run")
+        raise type(error)(said) from error
+
+
+def _require_one_label(config: TextConfig | None) -> None:
+    """Refuse labels that are numbers or several: classes_ could not hold them."""
+    if config is not None and (config.label_kind != "category" or config.label_delim):
+        raise ValueError(
+            "config has label_kind='number' or a label_delim: this estimator takes one label in words, see `ulmfit.fit`"
+        )
 
 
 def _texts(texts: Texts) -> list[str]:
@@ -223,10 +249,10 @@ def _classes(labels: Sequence[Hashable]) -> np.ndarray:
 
 
 def _names(classes: Sequence[Hashable]) -> list[str]:
-    """Name each label for the classifier: by itself in words, or by its place where words would not tell it."""
+    """Name each label for the classifier: by itself in words, or by its place where words would not come back as they are."""
     names = [str(label) for label in classes]
-    is_told = all(name.strip() and name != UNSUP for name in names)
-    if len(set(names)) < len(names) or not is_told:
+    is_kept = all(n and n == whole_characters(n).strip() and n != UNSUP for n in names)
+    if len(set(names)) < len(names) or not is_kept:
         return [str(place) for place in range(len(names))]
     return names
 
