@@ -85,9 +85,9 @@ def test_labels() -> None:
     ]
     report = report_on(frame(rows, [("It was fine.", "neutral"), ("Dull, that.", "neg")]))
     assert one(report, "labels").level == "note"
-    assert one(report, "labels").detail == "3 in train: 'pos' 300, 'neg' 2, 'Neg ' 1"
-    assert one(report, "rare labels").detail.endswith("'neg', 'Neg '")
-    assert one(report, "label spelling").detail == "'Neg ' / 'neg'"
+    assert one(report, "labels").detail == "3 in train: 'pos' 300, 'neg' 2, 'Neg' 1"
+    assert one(report, "rare labels").detail.endswith("'neg', 'Neg'")
+    assert one(report, "label spelling").detail == "'Neg' / 'neg'"
     assert one(report, "unseen labels").detail == "in test but not in train: 'neutral'"
 
 

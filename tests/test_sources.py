@@ -89,6 +89,30 @@ def test_a_named_column_must_exist(reviews, named, said):
     assert "reviews.csv" in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("d.csv", "text|label\na|1\n", "its one column seems to be separated by '|'"),
+        ("d.tsv", "text,label\na,1\n", "its one column seems to be separated by ','"),
+        ("d.tsv", "text;label\na;1\n", "its one column seems to be separated by ';'"),
+        ("d.csv", "so fine,1\nso dull,0\n", "without a line of names, give .* --columns"),
+    ],
+)
+def test_a_header_that_lacks_the_text_says_what_it_may_be(tmp_path, name, content, said):
+    path = tmp_path / name
+    path.write_text(content)
+    with pytest.raises(UserError, match=f"{name} has no column 'text': .*{said}"):
+        rows(open_source(path))
+
+
+def test_a_likely_label_may_have_space_around_it(tmp_path):
+    path = tmp_path / "d.csv"
+    path.write_text("text, Label\na,1\n")
+    source = open_source(path)
+    list(source.batches())
+    assert "if it is ' Label', pass label=' Label'" in source.notices[0]
+
+
 def test_a_split_column_that_is_not_used_is_a_notice(tmp_path):
     source = open_source(pd.DataFrame({"text": ["a"], "label": [1], "split": ["test"]}))
     assert rows(source) == [("a", "1", "train")]
@@ -113,9 +137,19 @@ def test_columns_of_a_file_without_header(tmp_path):
 # labels
 
 
+def test_white_space_around_labels_sets_none_apart():
+    cells = ["pos", "pos ", "\tpos", " neg", "neg", "a b", " a b", "a  b", None, " ", " once"]
+    source = open_source(pd.DataFrame({"text": ["a"] * len(cells), "label": cells}))
+    found = [label for _, label, _ in rows(source)]
+    assert found == ["pos"] * 3 + ["neg"] * 2 + ["a b"] * 2 + ["a  b", None, None, "once"]
+    assert [n for n in source.notices if "white space" in n] == [
+        "labels of DataFrame that only white space around them sets apart are one: 'a b', 'neg', 'pos'"
+    ]
+
+
 def test_labels_stay_the_strings_they_were():
-    assert labels({"text": ["a", "b", "c"], "label": [" pos", "1.0", "01"]}) == [
-        " pos",
+    assert labels({"text": ["a", "b", "c"], "label": ["Pos", "1.0", "01"]}) == [
+        "Pos",
         "1.0",
         "01",
     ]

@@ -103,8 +103,8 @@ class LabelRule:
             if isinstance(cells[0], str)
             else _scalar(cells[0], "a label (for several, see label_delim)")
         )
-        name = whole_characters(name)
-        return None if not name or name.isspace() else self.names.get(name, name)
+        name = whole_characters(name).strip()
+        return self.names.get(name, name) if name else None
 
     def _split_cell(self, cell: object) -> tuple[str, ...] | None:
         """An empty cell of text holds none of the labels; a missing one is of a row that nobody has labelled."""

@@ -13,6 +13,7 @@ from ulmfit.files import fingerprint
 from ulmfit.text.cells import UNSUP, Label, LabelRule, to_split, to_text
 from ulmfit.text.folders import FolderTable
 from ulmfit.text.readers import CsvTable, Table
+from ulmfit.text.seen_labels import SeenLabels
 
 BATCH_DOCUMENTS = 2000
 BATCH_CHARACTERS = 4_000_000
@@ -77,11 +78,13 @@ class Part:
             notices += [
                 f"column {name!r} of {self.table.name} is not used: pass split={name!r} for its splits"
                 for name in columns
-                if name.casefold() in _LIKELY_SPLITS and name not in self.names()
+                if name.strip().casefold() in _LIKELY_SPLITS and name not in self.names()
             ]
 
     def _unlabelled(self, columns: list[str]) -> str:
-        likely = [n for n in columns if n.casefold() in _LIKELY_LABELS and n not in self.text]
+        likely = [
+            n for n in columns if n.strip().casefold() in _LIKELY_LABELS and n not in self.text
+        ]
         hint = f"; if it is {likely[0]!r}, pass label={likely[0]!r}" if likely else ""
         return (
             f"no column {OPTIONAL_LABEL!r} in {self.table.name}: its documents are unlabelled{hint}"
@@ -91,7 +94,8 @@ class Part:
         for name in names:
             if name not in columns:
                 hint = f"{nearest(name, columns)} (choose with {flag}=, or --{flag})"
-                raise UserError(f"{self.table.name} has no column {name!r}: {hint}")
+                more = self.table.doubt() if isinstance(self.table, CsvTable) else ""
+                raise UserError(f"{self.table.name} has no column {name!r}: {hint}{more}")
             if columns.count(name) > 1:
                 raise UserError(
                     f"{self.table.name} has {columns.count(name)} columns {name!r}: rename all but one"
@@ -102,14 +106,15 @@ class Part:
         self.check(notices)
         rule, names = self.label_rule(), self.names()
         batch, empty, bare = _Batch(len(self.text), is_labelled), _Tally(), _Tally()
-        labels: set[Label] = set()
+        seen = SeenLabels(rule) if rule else None
         for row, cells in enumerate(self.table.rows(names), 1):
             texts, label, split = self._read(rule, row, cells)
             if not any(text and not text.isspace() for text in texts):
                 empty.add(row)
                 if self.on_empty == "drop":
                     continue
-            labels.add(label)
+            if seen:
+                seen.add(cells[len(self.text) :], label)
             if rule and label is None and split != UNSUP:
                 bare.add(row)
             if empty.count and self.on_empty == "error":
@@ -118,8 +123,8 @@ class Part:
             if batch.is_full():
                 yield batch.flush()
         self._report(empty, bare, notices)
-        if rule and (swallowed := self._swallowed(rule, labels - {None})).count:
-            notices.append(f"{self._count(swallowed, 'text')} of {self.table.name} with lines that look like further rows: is a quote left open? write a quote inside a text twice, and the text in quotes")  # fmt: skip
+        if seen:
+            self._report_labels(seen, notices)
         if batch.splits:
             yield batch.flush()
 
@@ -151,25 +156,22 @@ class Part:
                 f"{self._count(bare, 'document')} of {self.table.name} without label outside the unsup split"
             )
 
-    def _swallowed(self, rule: LabelRule, labels: set[Label]) -> _Tally:
-        """Count the rows whose text has lines with all cells of a row, a label of others among them."""
-        found = _Tally()
-        inner = self.table.inner if isinstance(self.table, CsvTable) else ()
-        for row in dict.fromkeys(n for n, line in inner if _label_in(line, rule) in labels):
-            found.add(row)
-        return found
+    def _report_labels(self, seen: SeenLabels, notices: list[str]) -> None:
+        if joined := seen.joined():
+            shown = ", ".join(map(repr, joined[:3])) + (", ..." if len(joined) > 3 else "")
+            notices.append(
+                f"labels of {self.table.name} that only white space around them sets apart are one: {shown}"
+            )
+        swallowed = _Tally()
+        for row in seen.swallowed(self.table):
+            swallowed.add(row)
+        if swallowed.count:
+            notices.append(f"{self._count(swallowed, 'text')} of {self.table.name} with lines that look like further rows: is a quote left open? write a quote inside a text twice, and the text in quotes")  # fmt: skip
 
     def _count(self, rows: _Tally, thing: str) -> str:
         more = ", ..." if rows.count > len(rows.first) else ""
         plural = "s" if rows.count > 1 else ""
         return f"{rows.count} {thing}{plural} ({self.table.where(*rows.first)}{more})"
-
-
-def _label_in(line: dict[str, str], rule: LabelRule) -> Label:
-    try:
-        return rule.read([line[column] for column in rule.columns])
-    except ValueError:
-        return None
 
 
 class _Tally:

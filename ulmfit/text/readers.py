@@ -148,6 +148,16 @@ class CsvTable(FileTable):
                 reason = "a carriage return alone is no end of a line; save the file with line feeds, or both"
             raise self.mistake(row, reason) from None
 
+    def doubt(self) -> str:
+        """Say what else may be wrong with a header that lacks a column."""
+        if self._given:
+            return ""
+        first, *others = self.columns()
+        found = [mark for mark in "|\t;," if mark in first and mark != self._delimiter]
+        if found and not others:
+            return f"; its one column seems to be separated by {found[0]!r}: save it with commas, or with tabs as .tsv"
+        return "; if it begins without a line of names, give them with columns=, or --columns"
+
     def _keep_inner(self, row: int, lines: list[str]) -> None:
         """Keep lines of a row that have all its cells."""
         for line in lines if len(self.inner) < _INNER_KEPT else ():
