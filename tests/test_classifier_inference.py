@@ -7,8 +7,10 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
@@ -111,6 +113,13 @@ def test_company_and_order_change_nothing(clf: Classifier, texts: list[str], ord
     order.shuffle(shuffled)
     for text, row in zip(shuffled, exact(clf, shuffled)):
         np.testing.assert_allclose(row, exact(clf, [text])[0], atol=CLOSE, rtol=0)
+
+
+@pytest.mark.parametrize("missing", [None, math.nan, pd.NA], ids=str)
+def test_a_missing_text_is_an_empty_one(clf: Classifier, missing: Any) -> None:
+    texts = pd.Series(["a fine film", missing], dtype=object)
+    np.testing.assert_array_equal(exact(clf, texts), exact(clf, ["a fine film", ""]))
+    assert clf.predict_frame(texts)["text"].tolist() == ["a fine film", ""]
 
 
 def test_threads_do_not_meet(both: Path) -> None:
@@ -339,7 +348,7 @@ def test_what_cannot_be_answered(both: Path) -> None:
         with pytest.raises(UserError, match="list of texts"):
             method("one text")
         with pytest.raises(UserError, match="text 1 is a float"):
-            method(["fine", math.nan])
+            method(["fine", 3.5])
     with pytest.raises(UserError, match="--precision is 'int4'"):
         clf.predict(["a"], precision="int4")
     with pytest.raises(UserError, match="no sideways direction"):

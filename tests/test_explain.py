@@ -464,4 +464,4 @@ def test_what_cannot_be_explained(decided: Classifier) -> None:
         with pytest.raises(UserError, match=message):
             exact(decided, "fine", **wrong)
     with pytest.raises(UserError, match="a float, not a string"):
-        exact(decided, math.nan)
+        exact(decided, 3.5)

@@ -286,7 +286,7 @@ def test_what_only_looks_like_a_list_of_texts(folder: Path) -> None:
         with pytest.raises(UserError, match="list of texts"):
             method("one text")
         with pytest.raises(UserError, match="text 1 is a float"):
-            method(["fine", math.nan])
+            method(["fine", 3.5])
 
 
 # --- the folder

@@ -9,6 +9,7 @@ from typing import TypeVar
 import numpy as np
 
 from ulmfit.errors import UserError
+from ulmfit.text.cells import is_missing
 from ulmfit.text.tokenizers import Tokenizer
 from ulmfit.text.vocab import Vocab
 
@@ -26,7 +27,7 @@ def checked(texts: Iterable[str]) -> Iterator[str]:
 
 
 def fields_of(texts: Iterable[str | Fields], n_fields: int = 1) -> Iterator[Fields]:
-    """Yield the texts of each document, and refuse what only looks like some."""
+    """Yield the texts of each document, a missing one as an empty one, and refuse what only looks like some."""
     if isinstance(texts, str):
         raise UserError("give a list of texts, also for a single one: [text]")
     if getattr(texts, "ndim", 1) != 1 or isinstance(texts, Mapping):
@@ -40,9 +41,10 @@ def fields_of(texts: Iterable[str | Fields], n_fields: int = 1) -> Iterator[Fiel
                 f"text {row} is not a tuple of {n_fields} texts, which the classifier has learnt from: "
                 "give one for each document, as frame[[...]].itertuples(index=False) does"
             )
-        fields = tuple(field for field in given if isinstance(field, str))
+        filled = ["" if is_missing(field) else field for field in given]
+        fields = tuple(field for field in filled if isinstance(field, str))
         if len(fields) < n_fields:
-            wrong = next(type(field).__name__ for field in given if not isinstance(field, str))
+            wrong = next(type(field).__name__ for field in filled if not isinstance(field, str))
             raise UserError(f"text {row} is a {wrong}, not a string")
         yield fields
 
