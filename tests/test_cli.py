@@ -91,8 +91,8 @@ def test_prepare_writes_then_is_up_to_date(csv: str, tmp_path: Path, capsys: Cap
     said = capsys.readouterr()
     assert f"up to date: {out}" in said.err
     assert said.out.strip()
-    assert cli.main([*argv[:-1], "2"]) == 0
-    assert f"wrote {out}" in capsys.readouterr().err
+    assert cli.main([*argv[:-1], "2"]) == 2
+    assert f"{out} is a corpus of other texts or settings: choose" in capsys.readouterr().err
 
 
 def test_prepare_from_a_file_per_split(csv: str, tmp_path: Path, capsys: Capture) -> None:
@@ -361,3 +361,13 @@ def test_a_wrong_flag_is_one_line_in_any_encoding() -> None:
 def test_an_empty_out_is_not_the_current_folder(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["fit", "demo", "--out", ""]) == 2
     assert "--out: '' names no file and no folder" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no disk that is always full")
+def test_an_output_on_a_full_disk_is_one_line() -> None:
+    for verb in ("data", "--help"):
+        with open("/dev/full", "wb") as full:
+            done = subprocess.run([sys.executable, "-m", "ulmfit", verb], stdout=full, stderr=subprocess.PIPE)  # fmt: skip
+        assert done.returncode == 2
+        said = done.stderr.decode()
+        assert said == "ulmfit: cannot write the output: No space left on device; free some space\n"

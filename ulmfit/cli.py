@@ -7,6 +7,7 @@ was stopped and can go on: 130 by Ctrl-C, 143 by SIGTERM, 3 by --max-minutes. Re
 from __future__ import annotations
 
 import contextlib
+import errno
 import importlib
 import os
 import signal
@@ -74,8 +75,20 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"ulmfit: stopped by {name}; nothing half-written was kept", file=sys.stderr)
         return code
     except BrokenPipeError:  # the reader of our output, such as head, has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_output()
         return 0
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        _drop_output()
+        place = error.filename or "the output"
+        print(f"ulmfit: cannot write {place}: {error.strerror}; free some space", file=sys.stderr)
+        return 2
+
+
+def _drop_output() -> None:
+    """Let what is still to be printed go nowhere, so that nothing fails when the program ends."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def function_of(verb: str) -> Callable[[Sequence[str]], None]:
