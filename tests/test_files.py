@@ -101,6 +101,17 @@ def test_a_file_is_replaced_or_left(tmp_path: Path) -> None:
     assert os.listdir(tmp_path) == ["file"]
 
 
+def test_the_folder_of_a_run_is_called_so(tmp_path: Path) -> None:
+    for name in ("corpus", "1_pretrain_lm", "3_train_classifier"):
+        (tmp_path / "run" / name).mkdir(parents=True)
+        write_json(tmp_path / "run" / name / "manifest.json", {})
+    said = r"run is the folder of a run: give a folder in it \(1_pretrain_lm, 3_train_classifier, corpus\)"
+    with pytest.raises(UserError, match=said):
+        read_json(tmp_path / "run" / "manifest.json")
+    with pytest.raises(UserError, match=r"x\.json is missing: .* is not a whole artefact folder"):
+        read_json(tmp_path / "run" / "corpus" / "x.json")
+
+
 def test_json_comes_back(tmp_path: Path) -> None:
     value = {"ß": [1, None, "\u2028"]}
     write_json(tmp_path / "x.json", value)

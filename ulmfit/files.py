@@ -123,6 +123,7 @@ def read_json(path: Path) -> Any:
         _require_shallow(value)
         return value
     except FileNotFoundError:
+        _refuse_run(path.parent)
         raise UserError(
             f"{path} is missing: {path.parent} is not a whole artefact folder"
         ) from None
@@ -132,6 +133,13 @@ def read_json(path: Path) -> Any:
         raise UserError(
             f"{path} is not valid JSON ({error}): remove the folder and write it again"
         ) from None
+
+
+def _refuse_run(folder: Path) -> None:
+    """Refuse the folder of a run, which has its artefacts in folders with a number."""
+    if not (folder / MANIFEST).is_file() and any(folder.glob(f"[1-3]_*/{MANIFEST}")):
+        inner = ", ".join(sorted(path.parent.name for path in folder.glob(f"*/{MANIFEST}")))
+        raise UserError(f"{folder} is the folder of a run: give a folder in it ({inner})")
 
 
 def kind_of(folder: Path) -> str:
