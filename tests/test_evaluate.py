@@ -376,6 +376,7 @@ def test_the_folder_holds_report_evidence_and_answers(
     table = pd.read_csv(out / "predictions.csv")
     rows, truth = labelled_test(corpus)
     assert table["row"].tolist() == rows
+    assert [corpus.label(row) for row in table["row"]] == table["label"].tolist()
     assert table["label"].tolist() == [NAMES[label] for label in truth]
     assert table["predicted"].tolist() == table[list(NAMES)].idxmax(axis=1).tolist()
     assert (table["predicted"] == table["label"]).mean() == figures(evidence)["accuracy"]
@@ -456,7 +457,7 @@ def test_a_split_without_documents_or_labels_is_refused(
     clf: Classifier, corpus: Corpus, tmp_path: Path
 ) -> None:
     no_test = replace(corpus, splits=np.where(corpus.splits == 2, 0, corpus.splits))
-    with pytest.raises(UserError, match="no test documents"):
+    with pytest.raises(UserError, match=r"no test documents: --split may be valid$"):
         evaluate(clf, no_test)
     unlabelled = np.where(corpus.splits == 2, -1, corpus.labels)
     with pytest.raises(UserError, match=r"none of the 60 test documents.*ulmfit predict"):

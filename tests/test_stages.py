@@ -132,6 +132,8 @@ def test_without_a_valid_split_what_was_held_out_is_measured(
     made = ulmfit.pretrain_lm(corpus, tmp_path / "lm", config=PRETRAIN, progress=silent)
     found = ulmfit.evaluate_lm(tmp_path / "lm", corpus, bs=PRETRAIN.bs)
     assert found.metrics["loss"] == pytest.approx(made.manifest.provenance.metrics["valid_loss"])
+    with pytest.raises(UserError, match="has no test documents: --split may be train, valid"):
+        ulmfit.evaluate_lm(made, corpus, split="test")
     moved = carry_over(made, corpus, tmp_path / "moved")
     with pytest.raises(UserError, match="has no valid documents"):
         ulmfit.evaluate_lm(moved, corpus)

@@ -46,7 +46,8 @@ def trial_of(classifier: Classifier, corpus: Corpus, split: str) -> Trial:
     if split == "valid" and not len(rows) and taught is not None:
         rows = taught.valid
     if not len(rows):
-        found = [name for name in EVALUATED if len(corpus.rows(name))]
+        held_out = () if taught is None else taught.valid
+        found = [n for n in EVALUATED if len(corpus.rows(n)) or (n == "valid" and len(held_out))]
         raise UserError(
             f"{corpus.folder} has no {split} documents: "
             + (f"--split may be {' or '.join(found)}" if found else "prepare it again with --split COLUMN")

@@ -61,8 +61,12 @@ def evaluate_lm(
     if split == "valid" and not len(rows):
         rows = _held_out(lm, corpus)
     if not len(rows):
-        found = ", ".join(corpus.manifest.splits)
-        raise UserError(f"{corpus.folder} has no {split} documents: --split may be {found}")
+        found = list(corpus.manifest.splits)
+        if "valid" not in found and len(_held_out(lm, corpus)):
+            found.append("valid")
+        raise UserError(
+            f"{corpus.folder} has no {split} documents: --split may be {', '.join(found)}"
+        )
     stream = LMStream(
         corpus.ids,
         corpus.offsets,
