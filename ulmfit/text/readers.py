@@ -150,13 +150,15 @@ class CsvTable(FileTable):
 
     def doubt(self) -> str:
         """Say what else may be wrong with a header that lacks a column."""
-        if self._given:
-            return ""
         first, *others = self.columns()
-        found = [mark for mark in "|\t;," if mark in first and mark != self._delimiter]
-        if found and not others:
-            return f"; its one column seems to be separated by {found[0]!r}: save it with commas, or with tabs as .tsv"
-        return "; if it begins without a line of names, give them with columns=, or --columns"
+        marks = [mark for mark in "|\t;," if mark in first and mark != self._delimiter]
+        if marks and not others:
+            return f"; its one column seems to be separated by {marks[0]!r}: save it with commas, or with tabs as .tsv"
+        if not self._given and any(
+            " " in name.strip() or name.isdigit() for name in self.columns()
+        ):
+            return "; if it begins without a line of names, give them with columns=, or --columns"
+        return ""
 
     def _keep_inner(self, row: int, lines: list[str]) -> None:
         """Keep lines of a row that have all its cells."""
@@ -171,9 +173,7 @@ class CsvTable(FileTable):
         if "\t" in first[0]:
             raise UserError(f"{self.path} is separated by tabs, not commas: name it .tsv")
         if ";" in first[0]:
-            raise UserError(
-                f"{self.path} is separated by ';', not by commas: save it with commas, or with tabs as .tsv"
-            )
+            raise UserError(f"{self.path} is separated by ';', not by commas: save it with commas, or with tabs as .tsv")  # fmt: skip
 
 
 class _BoundedRows:
