@@ -158,11 +158,10 @@ def test_prepare_on_a_full_disk(
     out = tmp_path / "c"
     ulmfit.prepare(frame[:8], out, config=TEXT)
     before = files_of(out)
-    again = partial(ulmfit.prepare, frame, out, split="split", config=TEXT, restart=True)
     for fails_at in itertools.count(1):
         with monkeypatch.context() as patch:
             disk = failing(patch, tmp_path, fails_at)
-            said = refused(again, tmp_path)
+            said = refused(lambda: ulmfit.prepare(frame, out, split="split", config=TEXT), tmp_path)
         assert hidden(tmp_path) == []
         if not said:
             break

@@ -17,6 +17,7 @@ import pytest
 
 import ulmfit
 from ulmfit import TextConfig, UserError, prepare
+from ulmfit.recipe import RECIPE
 from ulmfit.text import documents, parts
 from ulmfit.text import prepare as module
 from ulmfit.text.corpus import Corpus
@@ -150,11 +151,9 @@ def test_a_corpus_is_kept_until_something_changes(
     written = (out / "manifest.json").stat().st_mtime_ns
     prepare(texts, out, config=config)
     assert (out / "manifest.json").stat().st_mtime_ns == written
-    other = TextConfig(tokenizer=tokenizer, max_vocab=400)
-    changed = prepare(texts, out, config=other, restart=True)
+    changed = prepare(texts, out, config=TextConfig(tokenizer=tokenizer, max_vocab=400))
     assert changed.fingerprint != before
-    last = prepare(texts[1:], out, config=config, restart=True)
-    assert last.fingerprint not in (before, changed.fingerprint)
+    assert prepare(texts[1:], out, config=config).fingerprint not in (before, changed.fingerprint)
 
 
 def test_a_given_subword_model_is_copied_and_reused(
@@ -276,17 +275,19 @@ def test_an_interrupted_run_keeps_the_corpus_before(
 
     monkeypatch.setattr(module, "_write_arrays", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        prepare(tiny_frame[:8], out, restart=True)
+        prepare(tiny_frame[:8], out)
     assert Corpus.load(out).fingerprint == before
     assert os.listdir(tmp_path) == ["c"]
 
 
-def test_a_corpus_of_other_input_is_left_alone(tiny_frame: pd.DataFrame, tmp_path: Path) -> None:
+def test_the_corpus_of_a_run_is_left_alone(tiny_frame: pd.DataFrame, tmp_path: Path) -> None:
     before = prepare(tiny_frame, tmp_path / "c").fingerprint
+    (tmp_path / RECIPE).write_text("{}")
     for rows, config in ((8, TextConfig()), (12, TextConfig(min_freq=2))):
-        with pytest.raises(UserError, match="c is a corpus of other texts or settings: choose"):
+        with pytest.raises(UserError, match="c is the corpus of a run, of other texts or settings"):
             prepare(tiny_frame[:rows], tmp_path / "c", config=config)
-    assert Corpus.load(tmp_path / "c").fingerprint == before
+    assert prepare(tiny_frame, tmp_path / "c").fingerprint == before
+    assert prepare(tiny_frame[:8], tmp_path / "c", restart=True).fingerprint != before
 
 
 def test_a_folder_that_is_not_ours_is_left_alone(tiny_frame: pd.DataFrame, tmp_path: Path) -> None:

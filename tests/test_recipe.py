@@ -422,6 +422,13 @@ def test_a_mistake_is_one_line(
     assert not list(Path().rglob(f"{PRETRAINED}*"))
 
 
+def test_a_corpus_that_nothing_has_learnt_from_gives_way(
+    reviews: pd.DataFrame, tmp_path: Path
+) -> None:
+    ulmfit.prepare(reviews[:8], tmp_path / "run" / CORPUS, config=TEXT)
+    assert len(ulmfit.load(fit(reviews, tmp_path / "run").folder.parent / CORPUS)) == len(reviews)
+
+
 def test_the_corpus_is_read_as_its_language_model_reads(
     reviews: pd.DataFrame, tmp_path: Path
 ) -> None:

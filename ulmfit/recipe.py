@@ -96,7 +96,7 @@ def fit(
     opened = _require_labels(documents, places)
     if not restart:
         run.require_corpus(opened)
-    corpus = prepare(documents, run.out / CORPUS, **places, restart=restart)
+    corpus = prepare(documents, run.out / CORPUS, **places, restart=True)
     run.say(corpus.manifest.notices)
     recipe.require_labelled(corpus)
     return run.classifier(run.language_model(known, corpus), corpus)

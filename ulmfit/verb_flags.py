@@ -80,6 +80,8 @@ class PrepareFlags(SourceFlags):
     """A text to show every step of, instead of a SOURCE."""
     lm: str = ""
     """Read the texts as this language model does, a folder or a name such as en: its rules and its tokenizer."""
+    restart: Switch = False
+    """Replace the corpus of a run, too; the models that have learnt from it will not know the new one."""
 
 
 @dataclass(frozen=True)

@@ -54,6 +54,7 @@ def prepare(argv: Sequence[str]) -> None:
             columns=flags.columns or None,
             n_workers=flags.workers,
             progress=lambda documents, _tokens: progress("documents", documents),
+            restart=flags.restart,
         )
     say_written(flags.out, before=before)
     print_result(corpus.summary() if flags.json else str(corpus))

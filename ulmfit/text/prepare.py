@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from ulmfit.text.sources import Raw
 
 _BLOCK = 1 << 20  # codes renumbered at a time
+_OF_A_RUN = "recipe.json"  # stands beside a corpus from which the models of a run have learnt
 Progress = Callable[[int, int], None]  # takes the documents and the tokens so far
 
 
@@ -56,7 +57,7 @@ def prepare(
 ) -> Corpus:
     """Turn a source of texts into a corpus folder; one that is there already, from equal input, is kept.
 
-    One from other input is refused, since models may have learnt from it; `restart` replaces it.
+    One from other input is replaced, but for that of a run, whose models have learnt from it: only `restart` replaces that.
     """
     _require_workers(n_workers)
     opened = open_source(
@@ -66,9 +67,9 @@ def prepare(
     there = _existing(Path(out))
     if there is not None and there.fingerprint == key:
         return there
-    if there is not None and not restart:
+    if there is not None and not restart and Path(out).with_name(_OF_A_RUN).is_file():
         raise UserError(
-            f"{out} is a corpus of other texts or settings: choose another --out, or remove it"
+            f"{out} is the corpus of a run, of other texts or settings: choose another --out, or --restart to replace it"
         )
     with atomic_folder(out, kind="corpus") as folder:
         coder = DocumentCoder(_with_model(opened, config, folder), n_workers=n_workers)
