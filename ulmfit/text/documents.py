@@ -106,7 +106,7 @@ class Part:
         self.check(notices)
         rule, names = self.label_rule(), self.names()
         batch, empty, bare = _Batch(len(self.text), is_labelled), _Tally(), _Tally()
-        seen = SeenLabels(rule) if rule else None
+        seen = SeenLabels(rule) if rule and rule.kind != "number" else None
         for row, cells in enumerate(self.table.rows(names), 1):
             texts, label, split = self._read(rule, row, cells)
             if not any(text and not text.isspace() for text in texts):
