@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from pyarrow.parquet import ParquetFile
 
 _PARQUET_ROWS = 2000
-_INNER_KEPT = 1000
+_INNER_KEPT = 1 << 14  # lines inside of rows, and characters of the row that they may come from
 
 
 class Table(Protocol):
@@ -154,11 +154,8 @@ class CsvTable(FileTable):
         marks = [mark for mark in "|\t;," if mark in first and mark != self._delimiter]
         if marks and not others:
             return f"; its one column seems to be separated by {marks[0]!r}: save it with commas, or with tabs as .tsv"
-        if not self._given and any(
-            " " in name.strip() or name.isdigit() for name in self.columns()
-        ):
-            return "; if it begins without a line of names, give them with columns=, or --columns"
-        return ""
+        is_row = not self._given and any(" " in n.strip() or n.isdigit() for n in self.columns())
+        return "; a file without header needs columns=, or --columns" if is_row else ""
 
     def _keep_inner(self, row: int, lines: list[str]) -> None:
         """Keep lines of a row that have all its cells."""
@@ -193,7 +190,8 @@ class _BoundedRows:
 
     def __next__(self) -> str:
         line = next(self._lines)
-        self.read.append(line)
+        if self._n_characters < _INNER_KEPT:
+            self.read.append(line)
         self._n_characters += len(line)
         if self._n_characters > LIMIT_BYTES:
             raise OverflowError
