@@ -91,8 +91,12 @@ def test_prepare_writes_then_is_up_to_date(csv: str, tmp_path: Path, capsys: Cap
     said = capsys.readouterr()
     assert f"up to date: {out}" in said.err
     assert said.out.strip()
-    assert cli.main([*argv[:-1], "2"]) == 2
-    assert f"{out} is a corpus of other texts or settings: choose" in capsys.readouterr().err
+    assert cli.main([*argv[:-1], "2"]) == 0
+    assert f"wrote {out}" in capsys.readouterr().err
+    (tmp_path / "recipe.json").write_text("{}")
+    assert cli.main(argv) == 2
+    assert f"{out} is the corpus of a run, of other texts" in capsys.readouterr().err
+    assert cli.main([*argv, "--restart"]) == 0
 
 
 def test_prepare_from_a_file_per_split(csv: str, tmp_path: Path, capsys: Capture) -> None:
