@@ -64,13 +64,8 @@ def prepare(
         source, text=text, label=label, split=split, data_dir=data_dir, columns=columns, config=config
     )  # fmt: skip
     key = key_of(opened, config)
-    there = _existing(Path(out))
-    if there is not None and there.fingerprint == key:
-        return there
-    if there is not None and not restart and Path(out).with_name(_OF_A_RUN).is_file():
-        raise UserError(
-            f"{out} is the corpus of a run, of other texts or settings: choose another --out, or --restart to replace it"
-        )
+    if (corpus := _kept(Path(out), key, restart=restart)) is not None:
+        return corpus
     with atomic_folder(out, kind="corpus") as folder:
         coder = DocumentCoder(_with_model(opened, config, folder), n_workers=n_workers)
         tally, labels = Tally(), LabelStore(opened.label_kind, opened.named_labels)
@@ -122,13 +117,23 @@ def key_of(source: Source, config: TextConfig) -> str:
     return fingerprint([FORMAT, VERSION, library, source.fingerprint(), settings, model])
 
 
-def _existing(out: Path) -> Corpus | None:
-    """Return the corpus at `out`, unless it is not there or damaged; clear away what killed writers left."""
+def _kept(out: Path, key: str, *, restart: bool) -> Corpus | None:
+    """Return the corpus of this key at `out`, if it is there whole, and refuse to replace that of a run.
+
+    What killed writers left is cleared away.
+    """
     sweep(out)
     try:
-        return Corpus.load(out)
+        corpus = Corpus.load(out)
     except UserError:
         return None
+    if corpus.fingerprint == key:
+        return corpus
+    if not restart and out.with_name(_OF_A_RUN).is_file():
+        raise UserError(
+            f"{out} is the corpus of a run, of other texts or settings: choose another --out, or --restart to replace it"
+        )
+    return None
 
 
 def _with_model(source: Source, config: TextConfig, folder: Path) -> TextConfig:
