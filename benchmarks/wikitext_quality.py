@@ -1,12 +1,14 @@
 """Does the fast path learn as well? Stock fastai in fp32 against ours, on a piece of WikiText-2, several seeds.
 
-    python benchmarks/wikitext_quality.py --data-dir DIR [--batches 120] [--valid-tokens 60000] [--seeds 0 1 2]
+    python benchmarks/wikitext_quality.py --data-dir DIR [--batches 120] [--bs 64] [--valid-tokens 60000]
+        [--seeds 0 1 2] [--emulate-bf16]
 
 For each seed both arms begin with the same weights of the full-size AWD-LSTM (400 / 1152 / 3 layers)
 and read the same batches of 64 x 70 in the same order: one epoch of so many batches of WikiText-2's
 train split, one cycle to 1e-2, clipping 0.1, decoupled weight decay 0.1, dropouts times 0.1, AR 2 and
 TAR 1, as fastai 1 trained its WikiText-103 model. Stock is fastai's Learner, model, loss and Adam in
-fp32; ours is `language_model_learner` with precision="auto". Dropout masks differ. Both end with a
+fp32; ours is `language_model_learner` with precision="auto", or with bfloat16 whose products run
+in float32 where the processor has none (`--emulate-bf16`). Dropout masks differ. Both end with a
 perplexity on the same first tokens of the valid split, measured by one and the same function in fp32.
 One JSON line: perplexities, their means and spreads, and seconds of training.
 """
@@ -19,6 +21,7 @@ import statistics
 import sys
 import tempfile
 import time
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -40,10 +43,12 @@ from ulmfit.text.batches import lm_dataloaders
 from ulmfit.text.corpus import Corpus
 from ulmfit.text.holdout import Rows
 from ulmfit.text.prepare import prepare
+from ulmfit.training.config import PretrainConfig
 from ulmfit.training.lm_learner import LMLearner, language_model_learner
 from ulmfit.training.presets import PRETRAIN_PRESETS
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
+from emulated_bf16 import EmulatedBF16
 from stock_lm import pairs, stock_language_model
 
 CONFIG = replace(PRETRAIN_PRESETS["fastai-v1"], bs=64, seq_len=70, epochs=1)
@@ -56,9 +61,11 @@ def first_rows(corpus: Corpus, split: str, n_tokens: int) -> np.ndarray:
     return rows[: int(np.searchsorted(sizes, n_tokens)) + 1]
 
 
-def our_learner(corpus: Corpus, rows: Rows, seed: int) -> LMLearner:
-    learn = language_model_learner(corpus, config=replace(CONFIG, seed=seed))
-    learn.dls = lm_dataloaders(corpus, rows=rows, bs=CONFIG.bs, seq_len=CONFIG.seq_len, seed=seed)
+def our_learner(corpus: Corpus, rows: Rows, config: PretrainConfig) -> LMLearner:
+    learn = language_model_learner(corpus, config=config)
+    learn.dls = lm_dataloaders(
+        corpus, rows=rows, bs=config.bs, seq_len=config.seq_len, seed=config.seed
+    )
     return learn
 
 
@@ -107,14 +114,19 @@ def perplexity(model: nn.Module, learn: LMLearner) -> float:
     return float(np.exp(nats / tokens))
 
 
-def compare(corpus: Corpus, rows: Rows, seed: int) -> dict[str, dict[str, float]]:
-    ours = our_learner(corpus, rows, seed)
+def compare(
+    corpus: Corpus, rows: Rows, config: PretrainConfig, products: AbstractContextManager[object]
+) -> dict[str, dict[str, float]]:
+    seed = config.seed
+    ours = our_learner(corpus, rows, config)
     before = perplexity(ours.model, ours)
     stock = stock_learner(ours)
     torch.manual_seed(seed)
     found = {"stock": {"seconds": train(stock)}}
     torch.manual_seed(seed)
-    found["ours"] = {"seconds": train(ours), "perplexity": perplexity(ours.model, ours)}
+    with products:
+        found["ours"] = {"seconds": train(ours)}
+    found["ours"]["perplexity"] = perplexity(ours.model, ours)
     with torch.no_grad():  # the stock weights, for the same function to measure
         for theirs, own in pairs(stock.model, ours.model):
             own.copy_(theirs)
@@ -127,18 +139,25 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data-dir", type=Path, required=True)
     parser.add_argument("--batches", type=int, default=120)
+    parser.add_argument("--bs", type=int, default=CONFIG.bs)
     parser.add_argument("--valid-tokens", type=int, default=60_000)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--emulate-bf16", action="store_true")
     options = parser.parse_args()
+    precision = "bf16" if options.emulate_bf16 else "auto"
+    config = replace(CONFIG, bs=options.bs, precision=precision)
+    products = EmulatedBF16() if options.emulate_bf16 else nullcontext()
     with tempfile.TemporaryDirectory() as folder:
         corpus = prepare("wikitext-2", Path(folder) / "corpus", data_dir=options.data_dir)
-        n_tokens = options.batches * CONFIG.bs * CONFIG.seq_len
+        n_tokens = options.batches * config.bs * config.seq_len
         rows = Rows(
             first_rows(corpus, "train", n_tokens),
             first_rows(corpus, "valid", options.valid_tokens),
             "",
         )
-        runs = [compare(corpus, rows, seed) for seed in options.seeds]
+        runs = [
+            compare(corpus, rows, replace(config, seed=seed), products) for seed in options.seeds
+        ]
     summary = {}
     for arm in ("stock", "ours"):
         perplexities = [run[arm]["perplexity"] for run in runs]
@@ -152,8 +171,10 @@ def main() -> None:
         "benchmark": "wikitext_quality",
         "n_vocab": len(corpus.vocab),
         "batches": options.batches,
+        "bs": config.bs,
+        "valid_tokens": options.valid_tokens,
         "seeds": options.seeds,
-        "bf16": has_fast_bf16(),
+        "bf16": "emulated" if options.emulate_bf16 else has_fast_bf16(),
         "threads": torch.get_num_threads(),
         "torch": torch.__version__,
     }

@@ -21,7 +21,6 @@ from ulmfit.models.classifier_artefact import (
     join_classifiers,
     load_classifier,
     save_classifier,
-    set_temperature,
 )
 from ulmfit.models.classifier_weights import infer_classifier_arch
 from ulmfit.models.label_set import LabelSet
@@ -118,16 +117,6 @@ def test_two_directions_become_one(demo_corpus: Corpus, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"the labels of .* differ"):
         join_classifiers(tmp_path / "no", forward=one, backward=stranger, provenance=made)
     assert not (tmp_path / "no").exists()
-
-
-def test_the_temperature_can_be_set_later(folder: Path) -> None:
-    before = load_classifier(folder)
-    after = set_temperature(folder, 2.5)
-    assert after.labels == replace(before.labels, temperature=2.5)
-    assert "Temperature: 2.5\n" in (folder / "README.md").read_text(encoding="utf-8")
-    assert files_of(folder) == FILES | {"model-backward.safetensors"}
-    with pytest.raises(UserError, match="--temperature is 0"):
-        set_temperature(folder, 0.0)
 
 
 def test_shapes_tell_the_architecture(saved: ClassifierParts) -> None:

@@ -31,7 +31,6 @@ from ulmfit.evaluation.published import PUBLISHED, published
 from ulmfit.evaluation.report import report_html
 from ulmfit.history import EpochRow, StepRow, write_history, write_steps
 from ulmfit.inference.classifier import Classifier
-from ulmfit.models.classifier_artefact import set_temperature
 from ulmfit.models.label_set import LabelSet
 from ulmfit.models.threads import one_thread
 from ulmfit.text.corpus import Corpus
@@ -77,7 +76,8 @@ def write(
     out: Path, corpus: Corpus, *, direction: str = "forward", seed: int = 0, **config: Any
 ) -> Classifier:
     """Write a classifier that says of itself what stage 3 would say."""
-    parts = write_tiny_classifier(out, corpus, direction=direction, labels=LabelSet.of(corpus))
+    labels = LabelSet.of(corpus).tempered(0.5 + seed)
+    parts = write_tiny_classifier(out, corpus, direction=direction, labels=labels)
     settings = {
         "stage": "train_classifier",
         "corpus": corpus.fingerprint,
@@ -86,7 +86,6 @@ def write(
     made = replace(parts.manifest.provenance, seed=seed, protocol="clean", config=settings)
     replace(parts.manifest, provenance=made).save(out)
     (out / "history.csv").unlink()  # of other columns than those of a training
-    set_temperature(out, 0.5 + seed)
     return Classifier.load(out)
 
 

@@ -22,6 +22,7 @@ from ulmfit.text import documents, parts
 from ulmfit.text import prepare as module
 from ulmfit.text.corpus import Corpus
 from ulmfit.text.parts import Parts
+from ulmfit.text.tokenizers import build_tokenizer
 
 ALL_WORDS = TextConfig(min_freq=1)
 
@@ -54,6 +55,23 @@ def test_vocabulary_and_ids_are_fastais(
     vocab, ids = fastai_ids(texts, min_freq=min_freq)
     assert list(corpus.vocab) == vocab
     assert ids_of(corpus) == ids
+
+
+def test_what_a_language_model_knows_stays_known(tmp_path: Path) -> None:
+    general = prepare(["a dull plot", "a fine film"], tmp_path / "general", config=ALL_WORDS)
+    texts = ["a fine score", "a fine fine film", "a score of one film"]
+    plain = prepare(texts, tmp_path / "plain", config=TextConfig(min_freq=2))
+    union = prepare(texts, tmp_path / "union", config=TextConfig(min_freq=2), known=general.vocab)
+    assert list(union.vocab)[: len(general.vocab)] == list(general.vocab)
+    assert list(union.vocab)[len(general.vocab) :] == ["score"]  # `of` and `one` are rare in both
+    for row in range(len(texts)):
+        known = set(general.vocab) | set(plain.vocab)
+        words = build_tokenizer(TextConfig()).tokenize([texts[row]])
+        assert union.tokens(row) == [w if w in known else "xxunk" for w in next(iter(words))]
+    assert union.fingerprint != plain.fingerprint
+    before = files_of(tmp_path / "union")
+    prepare(texts, tmp_path / "union", config=TextConfig(min_freq=2), known=general.vocab)
+    assert files_of(tmp_path / "union") == before
 
 
 def test_two_columns_are_marked_as_fastai_marks_them(tmp_path: Path) -> None:

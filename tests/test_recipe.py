@@ -22,6 +22,7 @@ from ulmfit.flags import parse
 from ulmfit.history import TrainingProgress
 from ulmfit.models.arch import ArchConfig
 from ulmfit.models.threads import one_thread
+from ulmfit.models.transplant import transplant
 from ulmfit.recipe import CLASSIFIER, CORPUS, FINETUNED, PRETRAINED, RECIPE
 from ulmfit.stage_flags import ClassifierFlags
 from ulmfit.text.corpus import Corpus
@@ -446,3 +447,21 @@ def test_the_corpus_is_read_as_its_language_model_reads(
         fit(reviews, tmp_path / "other", lm=lm.folder, config=chars)
     text = [str(tmp_path / "lm"), "--show", "a fine film", "--preset", "tiny"]
     assert cli.main(["prepare", "--lm", *text]) == 0
+
+
+def test_a_vocabulary_of_both(
+    reviews: pd.DataFrame, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    general = ulmfit.prepare(["a word nobody reviews"] * 2, tmp_path / "general", config=TEXT)
+    lm = write_tiny_lm(tmp_path / "lm", general)
+    csv, out = tmp_path / "reviews.csv", tmp_path / "corpus"
+    reviews.to_csv(csv, index=False)
+    argv = ["prepare", str(csv), "--out", str(out), "--min-freq", "1", "--vocab", "union"]
+    assert cli.main(argv) == 2
+    assert "name it with --lm" in capsys.readouterr().err
+    assert cli.main([*argv, "--lm", str(lm.folder)]) == 0
+    corpus = ulmfit.load(out)
+    assert transplant(lm.weights, lm.vocab, corpus.vocab).report.dropped.count == 0
+    assert "nobody" in corpus.vocab and len(corpus.vocab) > len(general.vocab)
+    assert cli.main([*argv[:-1], "all", "--lm", str(lm.folder)]) == 2
+    assert "--vocab is 'all'; allowed: texts, union" in capsys.readouterr().err

@@ -26,8 +26,6 @@ from ulmfit.training.presets import (
     FINETUNE_PRESETS,
     PRETRAIN_PRESETS,
     STAGE_PRESETS,
-    Difference,
-    diff_presets,
     stage_preset,
 )
 from ulmfit.training.schedules import rates
@@ -226,17 +224,6 @@ def test_stage_2_brings_its_dropouts_and_keeps_the_sizes() -> None:
     arch = config.regularised(base)
     assert (arch.backbone, arch.n_hid, arch.n_layers, arch.out_bias) == ("qrnn", 1550, 4, False)
     assert arch.dropout("output_p") == pytest.approx(0.25 * 0.3)
-
-
-def test_presets_differ_where_their_sources_do() -> None:
-    found = {d.field: d for d in diff_presets("fastai-v1", "fastbook")}
-    assert found["finetune_lm.bs"] == Difference("finetune_lm.bs", 256, 128)
-    assert found["finetune_lm.clip"] == Difference("finetune_lm.clip", 0.1, None)
-    assert found["finetune_lm.rise"] == Difference("finetune_lm.rise", 0.3, 0.25)
-    assert "finetune_lm.lr" not in found
-    assert diff_presets("paper", "paper") == []
-    nested = {d.field for d in diff_presets("paper", "multifit")}
-    assert "pretrain_lm.arch.backbone" in nested
 
 
 def test_an_unknown_preset_names_the_nearest() -> None:

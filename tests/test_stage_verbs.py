@@ -25,7 +25,7 @@ from ulmfit.models.artefact import LanguageModelParts
 from ulmfit.models.pair import save_language_model_pair
 from ulmfit.progress import StageProgress
 from ulmfit.text.corpus import Corpus
-from ulmfit.training.presets import FINETUNE_PRESETS, PRETRAIN_PRESETS, diff_presets
+from ulmfit.training.presets import FINETUNE_PRESETS, PRETRAIN_PRESETS
 
 ROOT = Path(__file__).resolve().parents[1]
 Capture = pytest.CaptureFixture[str]
@@ -286,10 +286,13 @@ def test_recipe_diff_has_what_differs_and_nothing_else(
     a, b = names
     assert cli.main(["recipe", "diff", a, b, "--json"]) == 0
     said = json.loads(capsys.readouterr().out)
-    expected = [difference.field for difference in diff_presets(a, b)]
-    assert [name for name in said if not name.startswith("text.")] == expected
+    shown = {}
+    for name in names:
+        assert cli.main(["recipe", "show", name, "--json"]) == 0
+        shown[name] = {f: v[name] for f, v in json.loads(capsys.readouterr().out).items()}
+    assert list(said) == [field for field in shown[a] if shown[a][field] != shown[b][field]]
     for name, values in said.items():
-        assert a == b or values[a] != values[b]
+        assert values == {n: shown[n][name] for n in names}
         if name.startswith("text."):
             of_text = name.removeprefix("text.")
             assert values == {n: getattr(PRESETS[n], of_text) for n in names}
@@ -297,6 +300,17 @@ def test_recipe_diff_has_what_differs_and_nothing_else(
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[0] for line in lines[1:]] == list(said)
     assert lines[0].split() == [a, b]
+
+
+def test_presets_differ_where_their_sources_do(capsys: Capture) -> None:
+    assert cli.main(["recipe", "diff", "fastai-v1", "fastbook", "--json"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert said["finetune_lm.bs"] == {"fastai-v1": 256, "fastbook": 128}
+    assert said["finetune_lm.clip"] == {"fastai-v1": 0.1, "fastbook": None}
+    assert said["finetune_lm.rise"] == {"fastai-v1": 0.3, "fastbook": 0.25}
+    assert "finetune_lm.lr" not in said
+    assert cli.main(["recipe", "diff", "paper", "multifit", "--json"]) == 0
+    assert "pretrain_lm.arch.backbone" in json.loads(capsys.readouterr().out)
 
 
 # --- progress

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ulmfit.errors import UserError
-from ulmfit.models.transplant import compare, transplant, union
+from ulmfit.models.transplant import compare, transplant
 from ulmfit.text.rules import CONTROL_TOKENS
 from ulmfit.text.vocab import FAKE, Vocab
 
@@ -90,10 +90,3 @@ def test_the_report_in_words_and_html():
         "1 (<b>) are dropped"
     )
     assert "&lt;b&gt;" in report._repr_html_() and "<b>" not in report._repr_html_()
-
-
-@given(WORDS, WORDS)
-def test_union_keeps_the_source_ids(old, new):
-    joined = union(vocab(old, n_fake=2), vocab(new))
-    assert list(joined[: 9 + len(old)]) == [*CONTROL_TOKENS, *old]
-    assert set(joined) == {*CONTROL_TOKENS, *old, *new} and len(joined) == len(set(joined))

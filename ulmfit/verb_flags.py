@@ -80,8 +80,15 @@ class PrepareFlags(SourceFlags):
     """A text to show every step of, instead of a SOURCE."""
     lm: str = ""
     """Read the texts as this language model does, a folder or a name such as en: its rules and its tokenizer."""
+    vocab: str = "texts"
+    """texts: the vocabulary is that of the texts alone; union: all words of --lm come first, so that it forgets none."""
     restart: Switch = False
     """Replace the corpus of a run, too; the models that have learnt from it will not know the new one."""
+
+    def __post_init__(self) -> None:
+        require(self.vocab in ("texts", "union"), "vocab", self.vocab, "texts, union")
+        if self.vocab == "union" and not self.lm:
+            raise UserError("--vocab union keeps the words of a language model: name it with --lm")
 
 
 @dataclass(frozen=True)

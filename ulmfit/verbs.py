@@ -41,6 +41,7 @@ def prepare(argv: Sequence[str]) -> None:
     from ulmfit.text.prepare import prepare as prepare_corpus
 
     config = _as_read_by(flags.lm, flags.config, default=default)
+    known = _vocabulary_of(flags.lm) if flags.vocab == "union" else ()
     before = written_at(flags.out)
     with _progress() as progress:
         corpus = prepare_corpus(
@@ -55,6 +56,7 @@ def prepare(argv: Sequence[str]) -> None:
             n_workers=flags.workers,
             progress=lambda documents, _tokens: progress("documents", documents),
             restart=flags.restart,
+            known=known,
         )
     say_written(flags.out, before=before)
     print_result(corpus.summary() if flags.json else str(corpus))
@@ -219,6 +221,13 @@ def _as_read_by(lm: str, config: TextConfig, *, default: TextConfig) -> TextConf
     from ulmfit.recipe import config_for
 
     return config_for(open_lm(lm), config, default=default)
+
+
+def _vocabulary_of(lm: str) -> Sequence[str]:
+    """Open a language model for its tokens; those of a pair are the same."""
+    from ulmfit.inference.pair import open_lm
+
+    return tuple(open_lm(lm).vocab)
 
 
 def _show(text: str, config: TextConfig, *, is_json: bool) -> None:

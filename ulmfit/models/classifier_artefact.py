@@ -7,7 +7,6 @@ in model.safetensors, those of the backward one beside them in model-backward.sa
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -212,20 +211,6 @@ def join_classifiers(
         history=history,
         files=files,
     )
-
-
-def set_temperature(folder: str | Path, temperature: float) -> ClassifierParts:
-    """Give the classifier in `folder` another temperature."""
-    parts = load_classifier(folder)
-    with atomic_folder(parts.folder, kind=KIND) as part:
-        shutil.copytree(parts.folder, part, dirs_exist_ok=True)
-        labels = parts.labels.tempered(temperature)
-        labels.save(part)
-        files = {**parts.manifest.files, **hashes(part, (LABELS,))}
-        manifest = replace(parts.manifest, files=files)
-        (part / CARD).write_text(classifier_card(manifest, labels), encoding="utf-8")
-        manifest.save(part)
-    return load_classifier(folder)
 
 
 def _require_whole(

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ulmfit.errors import UserError
 from ulmfit.models.weights import DECODER_BIAS, DECODER_WEIGHT, EMBEDDING
-from ulmfit.text.vocab import FAKE, Vocab
+from ulmfit.text.vocab import FAKE
 
 ROWS_PER_TOKEN = (EMBEDDING, DECODER_WEIGHT, DECODER_BIAS)  # the tensors whose rows are tokens
 _EXAMPLES = 8
@@ -111,8 +111,3 @@ def compare(source: Iterable[str], target: Iterable[str]) -> TransplantReport:
         new=Tokens.of([token for token in new if token not in old]),
         dropped=Tokens.of([token for token in old if token not in new]),
     )
-
-
-def union(source: Iterable[str], target: Iterable[str]) -> Vocab:
-    """Join two vocabularies: the source's tokens keep their ids, the target's others follow."""
-    return Vocab(dict.fromkeys(token for token in (*source, *target) if token != FAKE))

@@ -54,16 +54,18 @@ def prepare(
     n_workers: int = 0,
     progress: Progress | None = None,
     restart: bool = False,
+    known: Sequence[str] = (),
 ) -> Corpus:
     """Turn a source of texts into a corpus folder; one that is there already, from equal input, is kept.
 
     One from other input is replaced, but for that of a run, whose models have learnt from it: only `restart` replaces that.
+    The vocabulary begins with what is `known`, such as the `vocab` of a language model, however rare it is in these texts.
     """
     _require_workers(n_workers)
     opened = open_source(
         source, text=text, label=label, split=split, data_dir=data_dir, columns=columns, config=config
     )  # fmt: skip
-    key = key_of(opened, config)
+    key = key_of(opened, config, known)
     if (corpus := _kept(Path(out), key, restart=restart)) is not None:
         return corpus
     with atomic_folder(out, kind="corpus") as folder:
@@ -78,6 +80,7 @@ def prepare(
                     progress(tally.n_documents, tally.n_tokens)
             counts = parts.counts(config.vocab_splits, config.max_vocab)
             vocab = _vocabulary(coder, counts, opened.name)
+            vocab = vocab.after(known) if known else vocab
             _write_ids(codes, folder / "ids.npy", parts.ids(vocab), len(vocab), tally.n_tokens)
         vocab.save(folder / "vocab.json")
         found = labels.finish(opened.name)
@@ -108,13 +111,14 @@ def _require_workers(n: int) -> None:
         raise UserError(f"--workers is {n}; allowed: 0 (this process) or more")
 
 
-def key_of(source: Source, config: TextConfig) -> str:
+def key_of(source: Source, config: TextConfig, known: Sequence[str] = ()) -> str:
     """Hash all that the corpus depends on: the data, the configuration, and the code that reads them."""
     path = subword_model(config.sp_model) if config.sp_model else None
     model = hash_file(path) if path and path.is_file() else None
     library = version("sentencepiece" if config.tokenizer == "subword" else "spacy")
     settings = asdict(replace(config, sp_model=None))
-    return fingerprint([FORMAT, VERSION, library, source.fingerprint(), settings, model])
+    parts = [FORMAT, VERSION, library, source.fingerprint(), settings, model]
+    return fingerprint([*parts, list(known)] if known else parts)
 
 
 def _kept(out: Path, key: str, *, restart: bool) -> Corpus | None:

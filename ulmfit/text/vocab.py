@@ -67,6 +67,10 @@ class Vocab(Sequence[str]):
         tokens = [*CONTROL_TOKENS, *words][:max_vocab]
         return cls([*tokens, *[FAKE] * (8 - len(tokens) % 8 if fake_tokens else 0)])
 
+    def after(self, known: Iterable[str]) -> Vocab:
+        """Put other tokens first, with the ids that they have; those of this vocabulary that are new follow."""
+        return Vocab(dict.fromkeys(token for token in (*known, *self) if token != FAKE))
+
     def __len__(self) -> int:
         return len(self._tokens)
 

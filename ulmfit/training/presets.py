@@ -6,7 +6,7 @@ default of its config, which is the paper's value, or that of its authors' scrip
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, is_dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from ulmfit.errors import UserError, nearest
@@ -141,42 +141,9 @@ STAGE_PRESETS: dict[str, dict[str, Any]] = {
 }
 
 
-@dataclass(frozen=True)
-class Difference:
-    """A field in which two presets differ."""
-
-    field: str
-    a: object
-    b: object
-
-
 def stage_preset(stage: str, name: str) -> StageConfig:
     """Look up the config of a stage, such as pretrain_lm, in a preset."""
     presets = STAGE_PRESETS[stage]
     if name not in presets:
         raise UserError(f"no preset {name!r}: {nearest(name, presets)}")
     return presets[name]
-
-
-def diff_presets(a: str, b: str) -> list[Difference]:
-    """List the fields in which two presets differ, as stage.field, in the order of the stages."""
-    found = []
-    for stage in STAGE_PRESETS:
-        left, right = _flat(stage_preset(stage, a), stage), _flat(stage_preset(stage, b), stage)
-        found += [
-            Difference(name, left[name], right[name]) for name in left if left[name] != right[name]
-        ]
-    return found
-
-
-def _flat(config: Any, prefix: str) -> dict[str, object]:
-    """Name every value of a config by its path; what the schedule supplies counts as set."""
-    shape = config.shape() if isinstance(config, StageConfig) else None
-    values: dict[str, object] = {}
-    for f in fields(config):
-        value = getattr(config, f.name)
-        if is_dataclass(value):
-            values |= _flat(value, f"{prefix}.{f.name}")
-        else:
-            values[f"{prefix}.{f.name}"] = getattr(shape, f.name, value)
-    return values
