@@ -249,6 +249,11 @@ def test_labels_that_teach_nothing_cost_no_training(reviews: pd.DataFrame, tmp_p
         fit(reviews[:2], tmp_path / "few")
     with pytest.raises(UserError, match="--n-labels is 500"):
         fit(reviews, tmp_path / "many", classifier=replace(CLASSIFY, n_labels=500))
+    numbers = replace(TEXT, label_kind="number")
+    weighed = replace(CLASSIFY, class_weight="balanced")
+    with pytest.raises(UserError, match="weighs labels that are names"):
+        scored = reviews.assign(label=range(len(reviews)))
+        fit(scored, tmp_path / "numbers", config=numbers, classifier=weighed)
     assert not list(tmp_path.rglob(f"{PRETRAINED}*"))
 
 

@@ -132,6 +132,8 @@ class ClassifierConfig(StageConfig):
         """Divide the labelled documents of a corpus as these settings say."""
         from ulmfit.text.holdout import labelled_rows
 
+        if corpus.label_kind == "number" and self.class_weight == "balanced":
+            raise UserError("--class-weight balanced weighs labels that are names, and these are numbers: leave it out")  # fmt: skip
         return labelled_rows(
             corpus,
             share=self.valid_share,

@@ -256,8 +256,6 @@ def label_weights(corpus: Corpus, rows: Rows) -> Tensor | None:
     """
     if corpus.labels is None:
         return None
-    if corpus.label_kind == "number":
-        raise UserError("--class-weight balanced weighs labels that are names, and these are numbers: leave it out")  # fmt: skip
     labels = corpus.labels[rows.train]
     n_labels = len(corpus.label_names)
     if corpus.label_kind == "multi":
