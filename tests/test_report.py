@@ -11,9 +11,10 @@ import pytest
 from made_evidence import NAMES, made_evidence
 
 from ulmfit.evaluation import blocks
-from ulmfit.evaluation.blocks import BLOCKS, Paragraph, Table, shown, signed
+from ulmfit.evaluation.blocks import BLOCKS
 from ulmfit.evaluation.evidence import Evidence
 from ulmfit.evaluation.intervals import Interval
+from ulmfit.evaluation.parts import Paragraph, Part, Table, shown, signed
 from ulmfit.evaluation.report import plain, report_html, report_markdown, write_report
 
 VOID = {"meta", "img", "br"}
@@ -129,7 +130,7 @@ def test_every_block_stands_by_its_own_data(title: str, evidence: Evidence) -> N
 def test_a_new_block_is_one_function_and_one_line(
     evidence: Evidence, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def weather(evidence: Evidence) -> list[blocks.Part]:
+    def weather(evidence: Evidence) -> list[Part]:
         return [Paragraph("cold & <dry>"), Table(("day", "mm"), (("Monday", "0"),), "measured")]
 
     monkeypatch.setitem(BLOCKS, "Weather", weather)

@@ -149,7 +149,7 @@ def _beside(model: Path, split: str) -> Path:
 
 def _in_short(evidence: Evidence) -> str:
     """Say the metrics, and what the baselines reached, in a few lines."""
-    from ulmfit.evaluation.blocks import basis, shown, title
+    from ulmfit.evaluation.parts import basis, shown, title
 
     rows: list[tuple[str, ...]] = [
         (title(row.name), shown(row.figure, row.name)) for row in evidence.scores

@@ -13,8 +13,9 @@ from urllib.parse import quote
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from ulmfit.evaluation.blocks import BLOCKS, Part, Picture
+from ulmfit.evaluation.blocks import BLOCKS
 from ulmfit.evaluation.evidence import PROTOCOLS, Evidence
+from ulmfit.evaluation.parts import Part, Picture
 from ulmfit.evaluation.plots import data_uri, svg
 from ulmfit.files import atomic_file
 

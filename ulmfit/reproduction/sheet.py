@@ -12,8 +12,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from ulmfit import __version__
-from ulmfit.evaluation.blocks import between
 from ulmfit.evaluation.intervals import Interval
+from ulmfit.evaluation.parts import between
 from ulmfit.evaluation.plots import drawing
 from ulmfit.evaluation.report import plain
 from ulmfit.evaluation.scores import without_nan
