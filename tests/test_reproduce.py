@@ -352,6 +352,10 @@ def test_budgets_share_one_language_model_and_draw_their_own_labels(
     assert {name: n for name, (n, _) in found.wholes.items()} == {"tfidf": 108, "nbsvm": 108}
     assert len(found.sentences) == 3 and "TF-IDF + logistic regression" in found.sentences[0]
     assert (tmp_path / "labels.png").read_bytes()[:4] == b"\x89PNG"
+    fewer = run(tmp_path, data_dir, labels=(12,), seeds=(0,))
+    others = ", ".join(sorted(folders - {"seed0/labels-12"}))
+    assert not found.notes and f"not asked for this time: {others}." in fewer.notes[-1]
+    assert fewer.notes[-1] in (tmp_path / "results.md").read_text()
 
 
 @pytest.mark.slow

@@ -13,7 +13,7 @@ from ulmfit.evaluation.folder import EVIDENCE
 from ulmfit.evaluation.kept import baseline_answers
 from ulmfit.files import read_json
 from ulmfit.inference.classifier import Classifier
-from ulmfit.reproduction.answer import BASELINE_FOLDER
+from ulmfit.reproduction.answer import BASELINE_FOLDER, RESULT
 from ulmfit.reproduction.bench import Bench
 from ulmfit.reproduction.labels_needed import BASELINES, Point, sentence
 from ulmfit.reproduction.results import Result, summaries
@@ -47,7 +47,7 @@ def results_of(bench: Bench, found: list[Result]) -> Results:
         wholes,
         tuple(sentences),
         settings=asked.settings,
-        notes=_notes(bench.out, found),
+        notes=(*_notes(bench.out, found), *_others(bench.out, found)),
     )
 
 
@@ -60,6 +60,18 @@ def _notes(out: Path, found: Sequence[Result]) -> tuple[str, ...]:
     return tuple(
         note if len(folders) == len(found) else f"{', '.join(folders)}: {note}"
         for note, folders in told.items()
+    )
+
+
+def _others(out: Path, found: Sequence[Result]) -> tuple[str, ...]:
+    """Name the runs of earlier commands, whose figures this one's tables take the place of."""
+    known = {run.folder for run in found}
+    folders = (path.parent.relative_to(out).as_posix() for path in out.rglob(RESULT))
+    if not (others := sorted(set(folders) - known)):
+        return ()
+    shown = ", ".join(others[:5]) + (", ..." if len(others) > 5 else "")
+    return (
+        f"Finished in this folder, too, but not asked for this time: {shown}. One command that names all of it sums all of it up.",
     )
 
 
