@@ -1,11 +1,11 @@
 """Does the fast path learn as well? Stock fastai in fp32 against ours, on a piece of WikiText-2, several seeds.
 
-    python benchmarks/wikitext_quality.py --data-dir DIR [--batches 120] [--bs 64] [--valid-tokens 60000]
-        [--seeds 0 1 2] [--emulate-bf16]
+    python benchmarks/wikitext_quality.py --data-dir DIR [--batches 120] [--bs 64] [--lr 0.003]
+        [--valid-tokens 60000] [--seeds 0 1 2] [--emulate-bf16]
 
 For each seed both arms begin with the same weights of the full-size AWD-LSTM (400 / 1152 / 3 layers)
 and read the same batches of 64 x 70 in the same order: one epoch of so many batches of WikiText-2's
-train split, one cycle to 1e-2, clipping 0.1, decoupled weight decay 0.1, dropouts times 0.1, AR 2 and
+train split, one cycle to `--lr` (at 1e-2 so short a training breaks out in either arm), clipping 0.1, decoupled weight decay 0.1, dropouts times 0.1, AR 2 and
 TAR 1, as fastai 1 trained its WikiText-103 model. Stock is fastai's Learner, model, loss and Adam in
 fp32; ours is `language_model_learner` with precision="auto", or with bfloat16 whose products run
 in float32 where the processor has none (`--emulate-bf16`). Dropout masks differ. Both end with a
@@ -51,7 +51,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 from emulated_bf16 import EmulatedBF16
 from stock_lm import pairs, stock_language_model
 
-CONFIG = replace(PRETRAIN_PRESETS["fastai-v1"], bs=64, seq_len=70, epochs=1)
+CONFIG = replace(PRETRAIN_PRESETS["fastai-v1"], bs=64, seq_len=70, epochs=1, lr=3e-3)
 
 
 def first_rows(corpus: Corpus, split: str, n_tokens: int) -> np.ndarray:
@@ -81,16 +81,16 @@ def stock_learner(learn: LMLearner) -> Learner:
     )
 
 
-def train(learn: Learner) -> float:
+def train(learn: Learner, config: PretrainConfig) -> float:
     """Run the cycle without validation; seconds."""
-    shape = CONFIG.shape()
+    shape = config.shape()
     learn._do_epoch_validate = lambda *_, **__: None
     learn.dls.train.epoch = 0
     start = time.perf_counter()
     with learn.no_bar(), learn.no_logging():
         learn.fit_one_cycle(
             1,
-            CONFIG.lr,
+            config.lr,
             div=shape.div,
             div_final=shape.div_final,
             pct_start=shape.rise,
@@ -122,10 +122,10 @@ def compare(
     before = perplexity(ours.model, ours)
     stock = stock_learner(ours)
     torch.manual_seed(seed)
-    found = {"stock": {"seconds": train(stock)}}
+    found = {"stock": {"seconds": train(stock, config)}}
     torch.manual_seed(seed)
     with products:
-        found["ours"] = {"seconds": train(ours)}
+        found["ours"] = {"seconds": train(ours, config)}
     found["ours"]["perplexity"] = perplexity(ours.model, ours)
     with torch.no_grad():  # the stock weights, for the same function to measure
         for theirs, own in pairs(stock.model, ours.model):
@@ -140,12 +140,13 @@ def main() -> None:
     parser.add_argument("--data-dir", type=Path, required=True)
     parser.add_argument("--batches", type=int, default=120)
     parser.add_argument("--bs", type=int, default=CONFIG.bs)
+    parser.add_argument("--lr", type=float, default=CONFIG.lr)
     parser.add_argument("--valid-tokens", type=int, default=60_000)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--emulate-bf16", action="store_true")
     options = parser.parse_args()
     precision = "bf16" if options.emulate_bf16 else "auto"
-    config = replace(CONFIG, bs=options.bs, precision=precision)
+    config = replace(CONFIG, bs=options.bs, lr=options.lr, precision=precision)
     products = EmulatedBF16() if options.emulate_bf16 else nullcontext()
     with tempfile.TemporaryDirectory() as folder:
         corpus = prepare("wikitext-2", Path(folder) / "corpus", data_dir=options.data_dir)
@@ -172,6 +173,7 @@ def main() -> None:
         "n_vocab": len(corpus.vocab),
         "batches": options.batches,
         "bs": config.bs,
+        "lr": config.lr,
         "valid_tokens": options.valid_tokens,
         "seeds": options.seeds,
         "bf16": "emulated" if options.emulate_bf16 else has_fast_bf16(),
