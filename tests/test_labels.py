@@ -47,6 +47,20 @@ def test_numbers_stay_numbers() -> None:
     assert found.names == ()
 
 
+def test_one_number_in_two_spellings_is_one_label() -> None:
+    labels = LabelStore("category")
+    labels.add(["1.0", "0.0", None, "-2", "-2.00", "3.0", "1.5"], ["train"] * 7)
+    labels.add(["0", "1", "1.0"], ["test"] * 3)
+    found = labels.finish("f")
+    assert found.names == ("0", "1", "1.5", "3.0", "-2")  # nothing else writes 3.0 otherwise
+    named = [None if code < 0 else found.names[code] for code in found.values]
+    assert named == ["1", "0", None, "-2", "-2", "3.0", "1.5", "0", "1", "1"]
+    assert found.notice.endswith("count as one: '-2.00' and '-2', '0.0' and '0', '1.0' and '1'")
+    multi = store("multi", [[("1", "2.0"), ("1.0",), ("2",)]]).finish("f")
+    assert multi.names == ("1", "2") and multi.values.tolist() == [[1, 1], [1, 0], [0, 1]]
+    assert not store("category", [["1.0", "2.0"]]).finish("f").notice
+
+
 def test_no_labels_are_none() -> None:
     assert store("none", []).finish("f").values is None
 

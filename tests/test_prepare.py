@@ -20,6 +20,7 @@ from ulmfit import TextConfig, UserError, prepare
 from ulmfit.recipe import RECIPE
 from ulmfit.text import documents, parts
 from ulmfit.text import prepare as module
+from ulmfit.text.check import check
 from ulmfit.text.corpus import Corpus
 from ulmfit.text.parts import Parts
 from ulmfit.text.tokenizers import build_tokenizer
@@ -72,6 +73,19 @@ def test_what_a_language_model_knows_stays_known(tmp_path: Path) -> None:
     before = files_of(tmp_path / "union")
     prepare(texts, tmp_path / "union", config=TextConfig(min_freq=2), known=general.vocab)
     assert files_of(tmp_path / "union") == before
+
+
+def test_numbers_of_a_column_with_gaps_are_those_of_one_without(tmp_path: Path) -> None:
+    texts = ["fine", "dull", "fair"]
+    gaps = pd.DataFrame({"text": texts, "label": [1, 0, None]})
+    gaps.to_csv(tmp_path / "train.csv", index=False)  # 1.0, 0.0 and nothing
+    pd.DataFrame({"text": texts[:2], "label": [1, 0]}).to_csv(tmp_path / "test.csv", index=False)
+    files = {"train": tmp_path / "train.csv", "test": tmp_path / "test.csv"}
+    corpus = prepare(files, tmp_path / "corpus", config=ALL_WORDS)
+    assert corpus.label_names == ("0", "1") and corpus.labels.tolist() == [1, 0, -1, 1, 0]
+    assert any("'1.0' and '1'" in notice for notice in corpus.manifest.notices)
+    report = check(files, config=ALL_WORDS)
+    assert "count as one" in str(report) and "unseen labels" not in str(report)
 
 
 def test_two_columns_are_marked_as_fastai_marks_them(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +12,7 @@ import numpy as np
 from ulmfit.errors import UserError, nearest
 
 Label = str | float | tuple[str, ...] | None
+_WHOLE = re.compile(r"-?\d+\.0+", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -20,6 +21,8 @@ class Labels:
 
     values: np.ndarray | None
     names: tuple[str, ...]
+    notice: str = ""
+    """What else is worth knowing of them."""
 
 
 class LabelStore:
@@ -31,6 +34,7 @@ class LabelStore:
         self._codes: dict[Label, int] = {}
         self._parts: list[np.ndarray] = []
         self._seen: Counter[tuple[Label, str]] = Counter()
+        self._same: dict[str, str] = {}  # spellings of whole numbers that give way to another
 
     def add(self, labels: Sequence[Label] | None, splits: Sequence[str]) -> None:
         """Take the labels of a batch."""
@@ -54,6 +58,8 @@ class LabelStore:
         if self.kind == "number":
             return Labels(values, ())
         found = list(self._codes)
+        if not self._named:
+            self._same = same_numbers({n for label in found for n in self._names(label)})
         seen = {n for label in found for n in self._names(label)}
         names = list(self._named) or sorted(seen, key=_natural)
         self._refuse(names, name)
@@ -66,10 +72,11 @@ class LabelStore:
             table[-1] = -1
             for row, label in zip(table, found, strict=False):
                 row[[code_of[n] for n in self._names(label)]] = 1
-        return Labels(table[values], tuple(names))
+        return Labels(table[values], tuple(names), said_of(self._same, name))
 
     def _names(self, label: Label) -> tuple[str, ...]:
-        return label if isinstance(label, tuple) else (str(label),)
+        names = label if isinstance(label, tuple) else (str(label),)
+        return tuple(self._same.get(name, name) for name in names)
 
     def _refuse(self, names: list[str], name: str) -> None:
         """Stop at a single label, and at labels of other splits that the training split does not have."""
@@ -93,6 +100,19 @@ class LabelStore:
                         f"{name}: label {n!r} of {count} document(s) in split {split} is unknown to split train: "
                         f"correct it or drop these rows; {nearest(n, sorted(known))}"
                     )
+
+
+def same_numbers(names: Collection[str]) -> dict[str, str]:
+    """Take 1.0 for 1 where there are both, as pandas writes whole numbers of a column with gaps and of one without."""
+    whole = {name: name.partition(".")[0] for name in names if _WHOLE.fullmatch(name)}
+    return {name: short for name, short in whole.items() if short in names}
+
+
+def said_of(same: Mapping[str, str], source: str) -> str:
+    """Say which labels count as one; nothing where none do."""
+    pairs = sorted(f"{long!r} and {short!r}" for long, short in same.items())
+    shown = ", ".join(pairs[:3]) + (", ..." if len(pairs) > 3 else "")
+    return f"labels of {source} that are the same number count as one: {shown}" if pairs else ""
 
 
 def _natural(name: str) -> tuple[tuple[bool, int, str], ...]:

@@ -95,7 +95,7 @@ def prepare(
             vocab_fingerprint=vocab.fingerprint,
             tokenizer_fingerprint=coder.tokenizer.fingerprint,
             versions={name: version(name) for name in ("spacy", "sentencepiece", "numpy")},
-            notices=tuple(opened.notices),
+            notices=tuple(filter(None, (*opened.notices, found.notice))),
             files={path.name: hash_file(path) for path in sorted(folder.glob("*.npy"))},
             n_fields=opened.n_fields,
         )

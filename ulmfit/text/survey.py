@@ -8,11 +8,12 @@ from __future__ import annotations
 import random
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import TYPE_CHECKING
 
+from ulmfit.text.labels import said_of, same_numbers
 from ulmfit.text.rules import CONTROL_TOKENS, UNK
 
 if TYPE_CHECKING:
@@ -84,8 +85,18 @@ def survey(source: Source) -> Survey:
         _add(seen, batch, chance)
     if "train" in seen.splits:  # a column of labels counts, even if no document has its label
         seen.splits["train"].labels.update(dict.fromkeys(source.named_labels, 0))
-    seen.notices = list(source.notices)
+    same = {} if source.named_labels else same_numbers(seen.labels())
+    for split in seen.splits.values():
+        split.labels = _joined(split.labels, same)
+    seen.notices = [*source.notices, *filter(None, [said_of(same, source.name)])]
     return seen
+
+
+def _joined(labels: Counter[str], same: Mapping[str, str]) -> Counter[str]:
+    found: Counter[str] = Counter()
+    for name, n in labels.items():
+        found[same.get(name, name)] += n
+    return found
 
 
 def _add(seen: Survey, batch: Documents, chance: random.Random) -> None:
