@@ -519,6 +519,16 @@ def test_a_setting_changes_its_field_alone(setting: str, path: str, value: objec
     assert replace(after, **{stage: getattr(before, stage)}) == before
 
 
+def test_settings_that_need_each_other_come_in_any_order() -> None:
+    before = Experiment("trec", preset="laptop").recipe()
+    both = ["stage3.seq_len=2000", "stage3.max_len=3000", "stage1.arch.emb_sz=96", "stage1.arch.n_hid=99"]  # fmt: skip
+    after = [apply_settings(before, order) for order in (both, both[::-1])]
+    assert after[0] == after[1] and after[0].train_classifier.max_len == 3000
+    assert (after[0].pretrain_lm.arch.emb_sz, after[0].pretrain_lm.arch.n_hid) == (96, 99)
+    twice = apply_settings(before, ["stage3.lr=0.5", "stage3.lr=0.25"])
+    assert twice.train_classifier.lr == 0.25
+
+
 @pytest.mark.parametrize(
     ("setting", "says"),
     [

@@ -6,7 +6,7 @@ In: a Recipe and settings. Out: another Recipe. The type of a field says how its
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import fields, is_dataclass, replace
+from dataclasses import dataclass, fields, is_dataclass, replace
 from types import NoneType
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
@@ -19,8 +19,17 @@ _TRUTH = {"true": True, "false": False}
 Config = TypeVar("Config")
 
 
+@dataclass(frozen=True)
+class _Setting:
+    names: tuple[str, ...]
+    """Of the field, and before it those of the configs that it lies in."""
+    value: str
+    written: str
+
+
 def apply_settings(recipe: Recipe, settings: Sequence[str]) -> Recipe:
-    """Change the fields that the settings name, one after the other."""
+    """Change the fields that the settings name; those of a stage all at once, so that one may need another."""
+    of_stage: dict[str, list[_Setting]] = {}
     for setting in settings:
         path, equals, value = setting.partition("=")
         stage, *names = path.strip().split(".")
@@ -34,9 +43,9 @@ def apply_settings(recipe: Recipe, settings: Sequence[str]) -> Recipe:
             raise UserError(
                 f"--set {setting}: no stage {stage!r}: {nearest(stage, [*SHORT, *known])}"
             )
-        config = _changed(getattr(recipe, stage), names, value.strip(), setting)
-        recipe = replace(recipe, **{stage: config})
-    return recipe
+        of_stage.setdefault(stage, []).append(_Setting(tuple(names), value.strip(), setting))
+    configs = {stage: _changed(getattr(recipe, stage), given) for stage, given in of_stage.items()}
+    return replace(recipe, **configs)
 
 
 def stage_of(setting: str) -> str:
@@ -51,21 +60,23 @@ def full_name(setting: str) -> str:
     return f"{stage_of(path)}.{path.partition('.')[2]}"
 
 
-def _changed(config: Config, names: Sequence[str], value: str, setting: str) -> Config:
-    """Replace a field, or one of a config inside."""
-    name, *inner = names
+def _changed(config: Config, settings: Sequence[_Setting]) -> Config:
+    """Replace fields, or those of a config inside."""
     known = [field.name for field in fields(config)]  # ty: ignore[invalid-argument-type]
-    if name not in known:
-        raise UserError(f"--set {setting}: no field {name!r}: {nearest(name, known)}")
-    before = getattr(config, name)
-    if is_dataclass(before) != bool(inner):
-        what = f"name one of {', '.join(f.name for f in fields(before))}" if is_dataclass(before) else "it has no fields"  # fmt: skip
-        raise UserError(f"--set {setting}: {name} is {'a config' if not inner else 'a value'}: {what}")  # fmt: skip
-    if inner:
-        changed = _changed(before, inner, value, setting)
-    else:
-        changed = _read(get_type_hints(type(config))[name], value, setting)
-    return replace(config, **{name: changed})  # ty: ignore[invalid-argument-type]
+    changes: dict[str, Any] = {}
+    for each in settings:
+        name, *inner = each.names
+        if name not in known:
+            raise UserError(f"--set {each.written}: no field {name!r}: {nearest(name, known)}")
+        before = changes.get(name, getattr(config, name))
+        if is_dataclass(before) != bool(inner):
+            what = f"name one of {', '.join(f.name for f in fields(before))}" if is_dataclass(before) else "it has no fields"  # fmt: skip
+            raise UserError(f"--set {each.written}: {name} is {'a config' if not inner else 'a value'}: {what}")  # fmt: skip
+        if inner:
+            changes[name] = _changed(before, [replace(each, names=tuple(inner))])
+        else:
+            changes[name] = _read(get_type_hints(type(config))[name], each.value, each.written)
+    return replace(config, **changes)  # ty: ignore[invalid-argument-type]
 
 
 def _read(kind: Any, value: str, setting: str) -> Any:
