@@ -1,12 +1,13 @@
 """Does the fast path learn as well? Stock fastai in fp32 against ours, on a piece of WikiText-2, several seeds.
 
     python benchmarks/wikitext_quality.py --data-dir DIR [--batches 120] [--bs 64] [--lr 0.003]
-        [--valid-tokens 60000] [--seeds 0 1 2] [--emulate-bf16]
+        [--sizes 400 1152 3] [--valid-tokens 60000] [--seeds 0 1 2] [--emulate-bf16]
 
-For each seed both arms begin with the same weights of the full-size AWD-LSTM (400 / 1152 / 3 layers)
+For each seed both arms begin with the same weights of an AWD-LSTM (400 / 1152 / 3 layers)
 and read the same batches of 64 x 70 in the same order: one epoch of so many batches of WikiText-2's
-train split, one cycle to `--lr` (at 1e-2 so short a training breaks out in either arm), clipping 0.1, decoupled weight decay 0.1, dropouts times 0.1, AR 2 and
-TAR 1, as fastai 1 trained its WikiText-103 model. Stock is fastai's Learner, model, loss and Adam in
+train split, one cycle to `--lr`, clipping 0.1, decoupled weight decay 0.1, dropouts times 0.1, AR 2 and
+TAR 1, as fastai 1 trained its WikiText-103 model, but for the rate: at its 1e-2 so short a training of
+full size breaks out. Stock is fastai's Learner, model, loss and Adam in
 fp32; ours is `language_model_learner` with precision="auto", or with bfloat16 whose products run
 in float32 where the processor has none (`--emulate-bf16`). Dropout masks differ. Both end with a
 perplexity on the same first tokens of the valid split, measured by one and the same function in fp32.
@@ -141,12 +142,15 @@ def main() -> None:
     parser.add_argument("--batches", type=int, default=120)
     parser.add_argument("--bs", type=int, default=CONFIG.bs)
     parser.add_argument("--lr", type=float, default=CONFIG.lr)
+    parser.add_argument("--sizes", type=int, nargs=3, default=[400, 1152, 3])
     parser.add_argument("--valid-tokens", type=int, default=60_000)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--emulate-bf16", action="store_true")
     options = parser.parse_args()
     precision = "bf16" if options.emulate_bf16 else "auto"
-    config = replace(CONFIG, bs=options.bs, lr=options.lr, precision=precision)
+    emb_sz, n_hid, n_layers = options.sizes
+    arch = replace(CONFIG.arch, emb_sz=emb_sz, n_hid=n_hid, n_layers=n_layers)
+    config = replace(CONFIG, arch=arch, bs=options.bs, lr=options.lr, precision=precision)
     products = EmulatedBF16() if options.emulate_bf16 else nullcontext()
     with tempfile.TemporaryDirectory() as folder:
         corpus = prepare("wikitext-2", Path(folder) / "corpus", data_dir=options.data_dir)
@@ -171,6 +175,7 @@ def main() -> None:
     facts = {
         "benchmark": "wikitext_quality",
         "n_vocab": len(corpus.vocab),
+        "sizes": options.sizes,
         "batches": options.batches,
         "bs": config.bs,
         "lr": config.lr,

@@ -9,7 +9,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
+from emulated_bf16 import EmulatedBF16
 from torch import Tensor
+from torch.nn import functional as F
 
 from ulmfit.models import products
 from ulmfit.models.awd_lstm import LSTMLayer
@@ -199,3 +201,22 @@ def test_threads_prepare_once_and_agree(monkeypatch: pytest.MonkeyPatch) -> None
     with ThreadPoolExecutor(4) as pool:
         found = list(pool.map(lambda _: read(layer, x), range(12)))
     assert len(made) == 1 and all(torch.equal(found[0], other) for other in found)
+
+
+def test_emulated_products_are_torchs_own() -> None:
+    """But for the order of the sums: at most one step of bfloat16, seen from the largest summand."""
+    weight, bias, x, _ = (tensor.to(torch.bfloat16) for tensor in drawn())
+    buffer = weight.new_empty(ROWS, N_OUT)
+
+    def found() -> list[Tensor]:
+        leaf = weight.clone().requires_grad_()
+        (x @ leaf.t()).float().sum().backward()
+        with_bias = F.linear(x.unsqueeze(0), weight, bias)[0]
+        return [with_bias, torch.mm(x, weight.t(), out=buffer).clone(), leaf.grad]
+
+    plain = found()
+    with EmulatedBF16():
+        emulated = found()
+    for ours, theirs in zip(emulated, plain, strict=True):
+        assert ours.dtype == theirs.dtype == torch.bfloat16
+        assert torch.allclose(ours.float(), theirs.float(), rtol=2**-7, atol=2**-7)
