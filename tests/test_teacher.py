@@ -22,7 +22,7 @@ from ulmfit.text.holdout import Rows, unlabelled_rows
 from ulmfit.training import lesson as lessons
 from ulmfit.training.classifier_config import ClassifierConfig
 from ulmfit.training.classifier_learner import text_classifier_learner
-from ulmfit.training.lesson import Lesson, asked
+from ulmfit.training.lesson import Lesson, asked, lacking
 from ulmfit.training.linear import LabelledTexts, nbsvm
 from ulmfit.training.teacher import counts, directions, standard, surest, teach
 
@@ -172,6 +172,21 @@ def test_who_is_not_taught(corpus: Corpus, monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(lessons, "FEWEST", 10)
     monkeypatch.setattr(lessons, "SHORT", 60)
     assert n_asked() == 0
+
+
+def test_who_lacks_texts_is_told(corpus: Corpus, monkeypatch: pytest.MonkeyPatch) -> None:
+    def hint(**changes: object) -> str:
+        config = replace(CONFIG, **changes)  # type: ignore[arg-type]
+        return lacking(corpus, config.rows(corpus), config)
+
+    assert not hint()  # 2,540 are there
+    monkeypatch.setattr(lessons, "FEWEST", 2_540)
+    assert not hint()
+    monkeypatch.setattr(lessons, "FEWEST", 2_541)
+    assert "2,541 or more texts of the same kind" in hint()
+    assert not hint(few_labels=None) and not hint(few_labels=20)
+    monkeypatch.setattr(lessons, "SHORT", 60)
+    assert not hint()
 
 
 def test_the_same_documents_are_drawn_again(corpus: Corpus) -> None:

@@ -23,6 +23,7 @@ from ulmfit.training.classifier_learner import classifier_learner
 from ulmfit.training.config import least_clean, require_config
 from ulmfit.training.fit import train
 from ulmfit.training.journal import Listener
+from ulmfit.training.lesson import lacking
 from ulmfit.training.run import open_run, settings_of
 
 
@@ -72,7 +73,8 @@ def _one(
     with alone(), open_run(out, settings=settings, restart=session.restart) as run:
         if not run.is_finished:
             learn = classifier_learner(corpus, lm.parts, config=config)
-            for notice in (*learn.notices(), learn.dls.train.dataset.notice):
+            hint = lacking(corpus, learn.rows, config)
+            for notice in (*learn.notices(), learn.dls.train.dataset.notice, hint):
                 session.say(notice, config.direction)
             trained = train(
                 learn,

@@ -76,9 +76,23 @@ def _enough(
 
 def asked(corpus: Corpus, rows: Rows, config: ClassifierConfig) -> np.ndarray:
     """Choose the documents that a teacher is to label: none where labels are not few, or texts are few or short."""
-    is_few = config.few_labels is not None and len(rows.train) < config.few_labels
-    if not is_few or corpus.label_kind != "category":
+    if not _is_few(corpus, rows, config):
         return rows.train[:0]
     pool = unlabelled_rows(corpus, rows, seed=config.seed, most=MOST, most_tokens=MOST_TOKENS)
     is_enough = len(pool) >= FEWEST and np.median(np.diff(corpus.offsets)[pool]) >= SHORT
     return pool if is_enough else pool[:0]
+
+
+def lacking(corpus: Corpus, rows: Rows, config: ClassifierConfig) -> str:
+    """Say what would help most where labels are few, and the texts that a teacher needs are missing."""
+    if not _is_few(corpus, rows, config) or np.median(np.diff(corpus.offsets)[rows.train]) < SHORT:
+        return ""
+    others = unlabelled_rows(corpus, rows, seed=config.seed, most=FEWEST, most_tokens=MOST_TOKENS)
+    if len(others) == FEWEST:
+        return ""
+    return f"the labels are few: {FEWEST:,} or more texts of the same kind without label would help most (--unsup of prepare and fit)"
+
+
+def _is_few(corpus: Corpus, rows: Rows, config: ClassifierConfig) -> bool:
+    few = config.few_labels
+    return few is not None and len(rows.train) < few and corpus.label_kind == "category"
