@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -67,6 +68,15 @@ def demo_corpus(demo_frame: pd.DataFrame, tmp_path_factory: pytest.TempPathFacto
     return ulmfit.prepare(
         rows, out, split="split", config=ulmfit.TextConfig(max_vocab=8_000, min_freq=2)
     )
+
+
+@pytest.fixture(scope="module")
+def calm() -> Iterator[None]:
+    """Tiny products on two threads of a busy machine mostly wait for each other."""
+    from ulmfit.models.threads import one_thread  # which imports torch
+
+    with one_thread():
+        yield
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import warnings
-from collections.abc import Generator
 from dataclasses import replace
 
 import pytest
@@ -17,17 +16,11 @@ from ulmfit.models.awd_lstm import LSTMLayer, awd_lstm, torch_lstm
 from ulmfit.models.encoder import Encoder
 from ulmfit.models.fast_lstm import LSTMWeights
 from ulmfit.models.state import detach, resize, select
-from ulmfit.models.threads import one_thread
+
+pytestmark = pytest.mark.usefixtures("calm")
 
 SMALL = ArchConfig(emb_sz=12, n_hid=20, n_layers=3)
 N_VOCAB = 50
-
-
-@pytest.fixture(autouse=True)
-def calm() -> Generator[None, None, None]:
-    """Tiny products on two threads of a busy machine mostly wait for each other."""
-    with one_thread():
-        yield
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Generator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import cache
@@ -25,20 +24,14 @@ from ulmfit.models.classifier import Classifier, chunk_edges
 from ulmfit.models.classifier_arch import CLASSIFIER_DROPOUTS, ClassifierArch, PoolingConfig
 from ulmfit.models.language_model import LanguageModel
 from ulmfit.models.regularisation import activation_reg, temporal_reg
-from ulmfit.models.threads import one_thread
+
+pytestmark = pytest.mark.usefixtures("calm")
 
 N_VOCAB, PAD_ID = 60, 1
 BPTT, MAX_LEN = 8, 20
 CLOSE = 1e-5
 # Around the borders of chunks and of the pooled window.
 LENGTHS = [1, 2, 7, 8, 9, 16, 17, 19, 20, 21, 24, 25, 28, 29, 40, 57]
-
-
-@pytest.fixture(autouse=True)
-def calm() -> Generator[None, None, None]:
-    """Tiny products on two threads of a busy machine mostly wait for each other."""
-    with one_thread():
-        yield
 
 
 def make_arch(backbone: str = "awd_lstm", **pooling: object) -> ClassifierArch:

@@ -28,10 +28,11 @@ from ulmfit.inference.classifier import Classifier
 from ulmfit.inference.texts import TextEncoder
 from ulmfit.models.label_set import LabelSet
 from ulmfit.models.precision import whole_range
-from ulmfit.models.threads import one_thread
 from ulmfit.text.corpus import Corpus
 from ulmfit.text.rows import open_lines
 from ulmfit.text.tokenizers import build_tokenizer
+
+pytestmark = pytest.mark.usefixtures("calm")
 
 CLOSE = 1e-5
 TEXTS = [
@@ -45,13 +46,6 @@ TEXTS = [
     "half \ud83d a pair",
     "<br />",
 ]
-
-
-@pytest.fixture(autouse=True)
-def calm() -> Iterator[None]:
-    """Tiny products on two threads of a busy machine mostly wait for each other."""
-    with one_thread():
-        yield
 
 
 @pytest.fixture(

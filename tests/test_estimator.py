@@ -5,7 +5,6 @@ from __future__ import annotations
 import pickle
 import pickletools
 import random
-from collections.abc import Generator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,8 +23,9 @@ from sklearn.utils import estimator_checks
 import ulmfit
 from ulmfit.config import TextConfig
 from ulmfit.models.arch import ArchConfig
-from ulmfit.models.threads import one_thread
 from ulmfit.training.presets import CLASSIFIER_PRESETS, PRETRAIN_PRESETS
+
+pytestmark = pytest.mark.usefixtures("calm")
 
 PRETRAIN = replace(
     PRETRAIN_PRESETS["tiny"], bs=8, epochs=1, arch=ArchConfig(emb_sz=16, n_hid=24, n_layers=1)
@@ -34,12 +34,6 @@ CLASSIFIER = replace(
     CLASSIFIER_PRESETS["tiny"], epochs=10, bs=8, lr=1e-2, schedule="full", drop_mult=0.0, head_p=0.0
 )
 WORDS = {"pos": ("fine", "lovely", "great"), "neg": ("dull", "awful", "poor")}
-
-
-@pytest.fixture(scope="module", autouse=True)
-def calm() -> Generator[None, None, None]:
-    with one_thread():
-        yield
 
 
 def small(**changes: Any) -> ulmfit.ULMFiTClassifier:

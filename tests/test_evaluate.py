@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Generator
 from dataclasses import asdict, replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -32,20 +31,15 @@ from ulmfit.evaluation.report import report_html
 from ulmfit.history import EpochRow, StepRow, write_history, write_steps
 from ulmfit.inference.classifier import Classifier
 from ulmfit.models.label_set import LabelSet
-from ulmfit.models.threads import one_thread
 from ulmfit.text.corpus import Corpus
 from ulmfit.text.datasets import DATASETS
 from ulmfit.text.holdout import labelled_rows
 from ulmfit.training.classifier_config import ClassifierConfig
 
+pytestmark = pytest.mark.usefixtures("calm")
+
 NAMES = ("bad", "fair", "good")
 CHEAP: dict[str, Any] = {"baselines": (), "n_explanations": 0, "precision": "fp32"}
-
-
-@pytest.fixture(scope="module", autouse=True)
-def calm() -> Generator[None, None, None]:
-    with one_thread():
-        yield
 
 
 def frame(n: int = 150, *, n_test: int = 60) -> pd.DataFrame:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Generator
 from pathlib import Path
 
 import pytest
@@ -18,17 +17,12 @@ from ulmfit.evaluation.folder import read_evaluation
 from ulmfit.evaluation.report import report_html
 from ulmfit.models.label_set import LabelSet
 from ulmfit.models.pair import save_language_model_pair
-from ulmfit.models.threads import one_thread
 from ulmfit.text.corpus import Corpus
+
+pytestmark = pytest.mark.usefixtures("calm")
 
 ROOT = Path(__file__).resolve().parents[1]
 Capture = pytest.CaptureFixture[str]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def calm() -> Generator[None, None, None]:
-    with one_thread():
-        yield
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -28,8 +27,9 @@ from ulmfit.inference.pooling_path import pooling_parts
 from ulmfit.models.classifier import Classifier as Module
 from ulmfit.models.classifier_arch import ClassifierArch, PoolingConfig
 from ulmfit.models.label_set import LabelSet
-from ulmfit.models.threads import one_thread
 from ulmfit.text.corpus import Corpus
+
+pytestmark = pytest.mark.usefixtures("calm")
 
 WORDS = [
     "the",
@@ -52,12 +52,6 @@ KINDS = {
     "multi": LabelSet("multi", LABELS.names, temperature=4.0),
     "number": LabelSet("number", ("number",)),
 }
-
-
-@pytest.fixture(autouse=True)
-def calm() -> Iterator[None]:
-    with one_thread():
-        yield
 
 
 @pytest.fixture(scope="module")

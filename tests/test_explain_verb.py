@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,17 +13,12 @@ from tiny_lm import write_tiny_lm
 
 from ulmfit import cli
 from ulmfit.inference.classifier import Classifier
-from ulmfit.models.threads import one_thread
 from ulmfit.text.corpus import Corpus
+
+pytestmark = pytest.mark.usefixtures("calm")
 
 Capture = pytest.CaptureFixture[str]
 TEXT = "the film is FINE"
-
-
-@pytest.fixture(autouse=True)
-def calm() -> Iterator[None]:
-    with one_thread():
-        yield
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ import io
 import itertools
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -25,11 +25,12 @@ from ulmfit import cli
 from ulmfit.errors import UserError
 from ulmfit.models import parts
 from ulmfit.models.arch import ArchConfig
-from ulmfit.models.threads import one_thread
 from ulmfit.text.corpus import Corpus
 from ulmfit.training import checkpoint
 from ulmfit.training.presets import PRETRAIN_PRESETS
 from ulmfit.unfinished import held_part, parts_of
+
+pytestmark = pytest.mark.usefixtures("calm")
 
 TEXT = ulmfit.TextConfig(min_freq=1)
 # How many moments of a run are tried: a few at every test run, all of them when somebody has the time.
@@ -37,12 +38,6 @@ DEPTHS = [3, pytest.param(10_000, marks=[pytest.mark.slow, pytest.mark.timeout(1
 STAGE = replace(
     PRETRAIN_PRESETS["tiny"], bs=4, epochs=2, arch=ArchConfig(emb_sz=8, n_hid=8, n_layers=1)
 )
-
-
-@pytest.fixture(scope="module", autouse=True)
-def calm() -> Iterator[None]:
-    with one_thread():
-        yield
 
 
 @pytest.fixture(scope="module")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
-
 import pytest
 import torch
 from hypothesis import given, settings
@@ -14,14 +12,8 @@ from torch.nn import functional as F
 from ulmfit.models import fused_loss, softmax
 from ulmfit.models.fused_loss import linear_cross_entropy
 from ulmfit.models.precision import Precision
-from ulmfit.models.threads import one_thread
 
-
-@pytest.fixture(autouse=True)
-def calm() -> Generator[None, None, None]:
-    """Tiny products on two threads of a busy machine mostly wait for each other."""
-    with one_thread():
-        yield
+pytestmark = pytest.mark.usefixtures("calm")
 
 
 def make(n: int, v: int, e: int = 12, seed: int = 0) -> tuple[Tensor, Tensor, Tensor, Tensor]:

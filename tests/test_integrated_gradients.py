@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -19,8 +18,9 @@ from ulmfit.inference.faithfulness import deletion_curve
 from ulmfit.inference.integrated_gradients import TOLERANCE, Integral, integrate, token_parts
 from ulmfit.models.classifier_artefact import ClassifierParts
 from ulmfit.models.label_set import LabelSet
-from ulmfit.models.threads import one_thread
 from ulmfit.text.corpus import Corpus
+
+pytestmark = pytest.mark.usefixtures("calm")
 
 TEXT = "The film is a GREAT one, and not so dull as the first was. " * 9
 KINDS = {
@@ -28,12 +28,6 @@ KINDS = {
     "multi": LabelSet("multi", ("a", "b"), temperature=0.6),
     "number": LabelSet("number", ("value",)),
 }
-
-
-@pytest.fixture(autouse=True)
-def calm() -> Iterator[None]:
-    with one_thread():
-        yield
 
 
 def summed(values: Tensor) -> Tensor:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
-
 import pytest
 import torch
 from fastai.text.models.awdlstm import awd_lstm_lm_split
@@ -16,18 +14,12 @@ from ulmfit.models.backbones import BACKBONES
 from ulmfit.models.language_model import LanguageModel
 from ulmfit.models.regularisation import activation_reg, temporal_reg
 from ulmfit.models.state import detach, resize
-from ulmfit.models.threads import one_thread
+
+pytestmark = pytest.mark.usefixtures("calm")
 
 N_VOCAB = 400
 SIZES = {"emb_sz": 40, "n_hid": 64, "n_layers": 3}
 NO_DROPOUT = dict.fromkeys(DROPOUTS, 0.0)
-
-
-@pytest.fixture(autouse=True)
-def calm() -> Generator[None, None, None]:
-    """Tiny products on two threads of a busy machine mostly wait for each other."""
-    with one_thread():
-        yield
 
 
 def make_model(arch: ArchConfig, precision: str = "fp32") -> LanguageModel:

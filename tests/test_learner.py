@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Generator
 from dataclasses import replace
 from pathlib import Path
 
@@ -25,25 +24,19 @@ from ulmfit.models.arch import DROPOUTS, ArchConfig
 from ulmfit.models.language_model import LanguageModel
 from ulmfit.models.regularisation import activation_reg, temporal_reg
 from ulmfit.models.state import detach
-from ulmfit.models.threads import one_thread
 from ulmfit.text.corpus import Corpus
 from ulmfit.training.callbacks import Accumulate, CarryState, FollowPhases
 from ulmfit.training.config import FinetuneConfig, PretrainConfig
 from ulmfit.training.lm_learner import LMLearner, language_model_learner
 from ulmfit.training.schedules import SHAPES, Phase, rates
 
+pytestmark = pytest.mark.usefixtures("calm")
+
 CALM = ArchConfig(emb_sz=24, n_hid=32, n_layers=3, **dict.fromkeys(DROPOUTS, 0.0))
 CONFIG = PretrainConfig(
     bs=4, seq_len=12, epochs=1, jitter=False, precision="fp32", schedule="one_cycle", arch=CALM,
     lr=1e-2, clip=0.1, wd=0.0, eps=1e-5, decoupled_wd=True, activation_reg=2.0, temporal_reg=1.0,
 )  # fmt: skip
-
-
-@pytest.fixture(autouse=True)
-def calm() -> Generator[None, None, None]:
-    """Tiny products on two threads of a busy machine mostly wait for each other."""
-    with one_thread():
-        yield
 
 
 @pytest.fixture(scope="module")

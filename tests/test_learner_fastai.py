@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -21,7 +20,6 @@ from tiny_lm import write_tiny_lm
 import ulmfit
 from ulmfit.errors import UserError
 from ulmfit.models.language_model import LMOutput
-from ulmfit.models.threads import one_thread
 from ulmfit.text.batches import classifier_dataloaders, lm_dataloaders
 from ulmfit.text.corpus import Corpus
 from ulmfit.text.vocab import Vocab
@@ -32,14 +30,10 @@ from ulmfit.training.learner import StageLearner
 from ulmfit.training.lm_learner import LMLearner
 from ulmfit.training.refused import CALLBACKS
 
+pytestmark = pytest.mark.usefixtures("calm")
+
 LM = FinetuneConfig(bs=4, seq_len=12, min_batches=None, max_batches=2, max_valid=8)
 CLASSIFIER = ClassifierConfig(bs=8, epochs=1, max_batches=2, n_labels=80, linear=None)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def calm() -> Generator[None, None, None]:
-    with one_thread():
-        yield
 
 
 @pytest.fixture(scope="module")

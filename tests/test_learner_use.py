@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Generator
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,21 +16,16 @@ from tiny_lm import write_tiny_lm
 import ulmfit
 from ulmfit.errors import UserError
 from ulmfit.evaluation.documents import taught_rows
-from ulmfit.models.threads import one_thread
 from ulmfit.text.batches import classifier_dataloaders
 from ulmfit.text.corpus import Corpus
 from ulmfit.training.classifier_learner import ClassifierLearner
 from ulmfit.training.presets import CLASSIFIER_PRESETS, FINETUNE_PRESETS
 
+pytestmark = pytest.mark.usefixtures("calm")
+
 CONFIG = replace(
     CLASSIFIER_PRESETS["tiny"], bs=16, epochs=1, max_batches=3, linear=None, n_labels=80
 )
-
-
-@pytest.fixture(scope="module", autouse=True)
-def calm() -> Generator[None, None, None]:
-    with one_thread():
-        yield
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Generator
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -23,7 +22,6 @@ from ulmfit.inference.answers import log_probabilities
 from ulmfit.models.compact import compact
 from ulmfit.models.linear_part import LinearPart
 from ulmfit.models.pair import save_language_model_pair
-from ulmfit.models.threads import one_thread
 from ulmfit.text.corpus import Corpus
 from ulmfit.training import linear_part
 from ulmfit.training.classifier_config import ClassifierConfig
@@ -40,17 +38,13 @@ from ulmfit.training.linear_part import (
 )
 from ulmfit.training.temperature import USUAL, WEIGHT
 
+pytestmark = pytest.mark.usefixtures("calm")
+
 N_VOCAB, N_OUTPUTS = 7, 3
 CONFIG = ClassifierConfig(
     bs=8, seq_len=16, epochs=1, lr=1e-2, schedule="full", drop_mult=0.2, max_len=64, valid_share=0.3, linear=0.5
 )  # fmt: skip
 DOCUMENTS = st.lists(st.lists(st.integers(0, N_VOCAB - 1), max_size=9).map(np.array), max_size=5)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def calm() -> Generator[None, None, None]:
-    with one_thread():
-        yield
 
 
 def random_part(seed: int = 0, share: float = 0.5) -> LinearPart:

@@ -10,7 +10,6 @@ import json
 import subprocess
 import sys
 import tracemalloc
-from collections.abc import Generator
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -26,19 +25,14 @@ from ulmfit import cli
 from ulmfit.errors import UserError
 from ulmfit.inference.classifier import Classifier
 from ulmfit.models.label_set import LabelSet
-from ulmfit.models.threads import one_thread
 from ulmfit.text.corpus import Corpus
+
+pytestmark = pytest.mark.usefixtures("calm")
 
 ROOT = Path(__file__).resolve().parents[1]
 Capture = pytest.CaptureFixture[str]
 TEXTS = ["A fine film.", "", 'He said "no",\nand left', "x\ry", "z" * 3000, "naïve 𝔘 text", "   "]
 NAMES = ["negative", "positive", "undecided"]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def calm() -> Generator[None, None, None]:
-    with one_thread():
-        yield
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import io
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -24,16 +23,11 @@ from ulmfit.models.products import (
     int8_sum,
     whole_rows,
 )
-from ulmfit.models.threads import one_thread
+
+pytestmark = pytest.mark.usefixtures("calm")
 
 N_IN, N_OUT, ROWS = 48, 80, 13
 needs_int8 = pytest.mark.skipif(whole_range() is None, reason="torch has no int8 products here")
-
-
-@pytest.fixture(autouse=True)
-def calm() -> Iterator[None]:
-    with one_thread():
-        yield
 
 
 def drawn() -> tuple[Tensor, Tensor, Tensor, Tensor]:

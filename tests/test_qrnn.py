@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Generator
 
 import pytest
 import torch
@@ -11,16 +10,10 @@ from torch import Tensor
 
 from ulmfit.models.arch import ArchConfig
 from ulmfit.models.qrnn import QRNNLayer, forget_mult, qrnn
-from ulmfit.models.threads import one_thread
+
+pytestmark = pytest.mark.usefixtures("calm")
 
 SMALL = ArchConfig(backbone="qrnn", emb_sz=6, n_hid=10, n_layers=3)
-
-
-@pytest.fixture(autouse=True)
-def calm() -> Generator[None, None, None]:
-    """Tiny products on two threads of a busy machine mostly wait for each other."""
-    with one_thread():
-        yield
 
 
 def sigmoid(x: float) -> float:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Generator
 from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
@@ -21,7 +20,6 @@ from ulmfit.errors import Stopped, UserError
 from ulmfit.flags import parse
 from ulmfit.history import TrainingProgress
 from ulmfit.models.arch import ArchConfig
-from ulmfit.models.threads import one_thread
 from ulmfit.models.transplant import transplant
 from ulmfit.recipe import CLASSIFIER, CORPUS, FINETUNED, PRETRAINED, RECIPE
 from ulmfit.stage_flags import ClassifierFlags
@@ -30,6 +28,8 @@ from ulmfit.training.classifier_config import ClassifierConfig
 from ulmfit.training.presets import CLASSIFIER_PRESETS, FINETUNE_PRESETS, PRETRAIN_PRESETS
 from ulmfit.usage import usage
 
+pytestmark = pytest.mark.usefixtures("calm")
+
 Capture = pytest.CaptureFixture[str]
 TEXT = TextConfig(min_freq=1)
 PRETRAIN = replace(
@@ -37,12 +37,6 @@ PRETRAIN = replace(
 )
 FINETUNE = replace(FINETUNE_PRESETS["tiny"], bs=8, epochs=1)
 CLASSIFY = replace(CLASSIFIER_PRESETS["tiny"], bs=8, epochs=2, schedule="full", drop_mult=0.1)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def calm() -> Generator[None, None, None]:
-    with one_thread():
-        yield
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,6 @@ import json
 import math
 import shutil
 import sys
-from collections.abc import Generator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,7 +21,6 @@ import ulmfit
 from ulmfit import cli
 from ulmfit.errors import Stopped, UserError
 from ulmfit.history import TrainingProgress
-from ulmfit.models.threads import one_thread
 from ulmfit.recipe import CLASSIFIER, CORPUS, FINETUNED, PRETRAINED, RECIPE
 from ulmfit.reproduction import answer
 from ulmfit.reproduction.bench import Bench
@@ -37,6 +35,8 @@ from ulmfit.text.corpus import Corpus
 from ulmfit.training.checkpoint import Checkpoint, save_checkpoint
 from ulmfit.training.run import CHECKPOINT, Run
 
+pytestmark = pytest.mark.usefixtures("calm")
+
 Capture = pytest.CaptureFixture[str]
 WORDS = ("text.tokenizer=word", "text.sp_model=none", "text.min_freq=1")
 SMALL = (
@@ -46,12 +46,6 @@ SMALL = (
 )  # fmt: skip
 KINDS = {"HUM": "who painted the {} picture", "LOC": "where is the {} river", "NUM": "how many {} doors"}  # fmt: skip
 ADJECTIVES = ("old", "red", "tall", "lost", "new", "grey", "small", "long", "dry", "cold", "wide", "odd")  # fmt: skip
-
-
-@pytest.fixture(scope="module", autouse=True)
-def calm() -> Generator[None, None, None]:
-    with one_thread():
-        yield
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Generator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -25,11 +24,12 @@ from safetensors.torch import load_file
 import ulmfit
 from ulmfit.errors import Diverged, Stopped, UserError
 from ulmfit.models.arch import ArchConfig
-from ulmfit.models.threads import one_thread
 from ulmfit.models.transplant import transplant
 from ulmfit.stages.carry_over import carry_over
 from ulmfit.text.corpus import Corpus
 from ulmfit.training.config import FinetuneConfig, PretrainConfig
+
+pytestmark = pytest.mark.usefixtures("calm")
 
 ARCH = ArchConfig(emb_sz=16, n_hid=24, n_layers=2)
 PRETRAIN = PretrainConfig(
@@ -42,13 +42,6 @@ FINETUNE = FinetuneConfig(
 
 def silent(_: object) -> None:
     """Listen to a stage without a word."""
-
-
-@pytest.fixture(scope="module", autouse=True)
-def calm() -> Generator[None, None, None]:
-    """Tiny products on two threads of a busy machine mostly wait for each other."""
-    with one_thread():
-        yield
 
 
 @pytest.fixture(scope="module")

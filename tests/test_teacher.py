@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Generator
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,7 +15,6 @@ from tiny_lm import write_tiny_lm
 
 import ulmfit
 from ulmfit.config import TextConfig
-from ulmfit.models.threads import one_thread
 from ulmfit.text.corpus import Corpus
 from ulmfit.text.holdout import Rows, unlabelled_rows
 from ulmfit.training import lesson as lessons
@@ -26,17 +24,13 @@ from ulmfit.training.lesson import Lesson, asked, lacking
 from ulmfit.training.linear import LabelledTexts, nbsvm
 from ulmfit.training.teacher import counts, directions, standard, surest, teach
 
+pytestmark = pytest.mark.usefixtures("calm")
+
 CONFIG = ClassifierConfig(
     bs=16, seq_len=32, epochs=2, lr=1e-2, schedule="one_cycle", few_labels=100, n_labels=20
 )  # fmt: skip
 TOPICS = ("sea", "sky")
 N_WORDS = 150
-
-
-@pytest.fixture(scope="module", autouse=True)
-def calm() -> Generator[None, None, None]:
-    with one_thread():
-        yield
 
 
 def documents(n: int, *, seed: int = 0, length: int = 50) -> pd.DataFrame:

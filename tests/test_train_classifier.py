@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Generator
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,7 +21,6 @@ from ulmfit.evaluation.documents import trial_of
 from ulmfit.inference.answers import decide
 from ulmfit.models.classifier import Classifier as Module
 from ulmfit.models.label_set import LabelSet
-from ulmfit.models.threads import one_thread
 from ulmfit.stages.carry_over import carry_over
 from ulmfit.text.corpus import Corpus
 from ulmfit.training.classifier_config import ClassifierConfig
@@ -37,6 +35,8 @@ from ulmfit.training.losses import DocumentLoss
 from ulmfit.training.schedules import CLASSIFIER_SCHEDULES
 from ulmfit.training.temperature import USUAL, WEIGHT
 
+pytestmark = pytest.mark.usefixtures("calm")
+
 CONFIG = ClassifierConfig(
     bs=8, seq_len=16, epochs=2, lr=1e-2, schedule="one_cycle", drop_mult=0.2, max_len=64, clip=1.0, valid_share=0.2
 )  # fmt: skip
@@ -47,13 +47,6 @@ MOODS = {"pos": "wonderful superb lovely", "neg": "dreadful boring awful"}
 
 def silent(_: object) -> None:
     """Listen to a stage without a word."""
-
-
-@pytest.fixture(scope="module", autouse=True)
-def calm() -> Generator[None, None, None]:
-    """Tiny products on two threads of a busy machine mostly wait for each other."""
-    with one_thread():
-        yield
 
 
 def rows(n: int, seed: int = 0) -> pd.DataFrame:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,10 +14,11 @@ from fastai.callback.core import Callback
 import ulmfit
 from ulmfit.errors import Diverged, Stopped
 from ulmfit.models.arch import ArchConfig
-from ulmfit.models.threads import one_thread
 from ulmfit.text.corpus import Corpus
 from ulmfit.training.config import FinetuneConfig, PretrainConfig
 from ulmfit.training.lm_learner import LMLearner, language_model_learner
+
+pytestmark = pytest.mark.usefixtures("calm")
 
 ARCH = ArchConfig(emb_sz=8, n_hid=12, n_layers=2)
 PRETRAIN = PretrainConfig(bs=4, seq_len=8, epochs=2, lr=1e-2, schedule="one_cycle", arch=ARCH)
@@ -26,13 +27,6 @@ MEASURED = ("seconds", "tokens_per_second")  # by the clock, so never the same t
 
 class Killed(BaseException):
     """As sudden as a kill, in the same process."""
-
-
-@pytest.fixture(scope="module", autouse=True)
-def calm() -> Generator[None, None, None]:
-    """Tiny products on two threads of a busy machine mostly wait for each other."""
-    with one_thread():
-        yield
 
 
 @pytest.fixture(scope="module")
