@@ -23,7 +23,7 @@ from ulmfit.evaluation.parts import (
     shown,
     signed,
     title,
-)  # fmt: skip
+)
 
 TINY = 1e-9  # what is rarer is not worth its digits
 

@@ -87,7 +87,8 @@ def lacking(corpus: Corpus, rows: Rows, config: ClassifierConfig) -> str:
     """Say what would help most where labels are few, and the texts that a teacher needs are missing."""
     if not _is_few(corpus, rows, config) or np.median(np.diff(corpus.offsets)[rows.train]) < SHORT:
         return ""
-    others = unlabelled_rows(corpus, rows, seed=config.seed, most=FEWEST, most_tokens=MOST_TOKENS)
+    every = int(corpus.offsets[-1])
+    others = unlabelled_rows(corpus, rows, seed=config.seed, most=FEWEST, most_tokens=every)
     if len(others) == FEWEST:
         return ""
     return f"the labels are few: {FEWEST:,} or more texts of the same kind without label would help most (--unsup of prepare and fit)"
