@@ -7,7 +7,7 @@ For each seed both arms begin with the same weights of an AWD-LSTM (400 / 1152 /
 and read the same batches of 64 x 70 in the same order: one epoch of so many batches of WikiText-2's
 train split, one cycle to `--lr`, clipping 0.1, decoupled weight decay 0.1, dropouts times 0.1, AR 2 and
 TAR 1, as fastai 1 trained its WikiText-103 model, but for the rate: at its 1e-2 so short a training of
-full size comes to nothing. Stock is fastai's Learner, model, loss and Adam in
+full size may come to nothing. Stock is fastai's Learner, model, loss and Adam in
 fp32; ours is `language_model_learner` with precision="auto", or with bfloat16 whose products run
 in float32 where the processor has none (`--emulate-bf16`). Dropout masks differ. Both end with a
 perplexity on the same first tokens of the valid split, measured by one and the same function in fp32.

@@ -31,7 +31,7 @@ def prepare(argv: Sequence[str]) -> None:
     flags = parse(PrepareFlags, "prepare", argv)
     default = PrepareFlags.of_preset(flags.preset).config
     if flags.show:
-        config = _as_read_by(flags.lm, flags.config, default=default)
+        config, _ = _as_read_by(flags.lm, flags.config, default=default)
         return _show(flags.show, config, is_json=flags.json)
     flags.require_source("ulmfit prepare reviews.csv --out runs/reviews/corpus")
     if flags.out is None:
@@ -40,8 +40,7 @@ def prepare(argv: Sequence[str]) -> None:
         )
     from ulmfit.text.prepare import prepare as prepare_corpus
 
-    config = _as_read_by(flags.lm, flags.config, default=default)
-    known = _vocabulary_of(flags.lm) if flags.vocab == "union" else ()
+    config, words = _as_read_by(flags.lm, flags.config, default=default)
     before = written_at(flags.out)
     with _progress() as progress:
         corpus = prepare_corpus(
@@ -56,7 +55,7 @@ def prepare(argv: Sequence[str]) -> None:
             n_workers=flags.workers,
             progress=lambda documents, _tokens: progress("documents", documents),
             restart=flags.restart,
-            known=known,
+            known=words if flags.vocab == "union" else (),
         )
     say_written(flags.out, before=before)
     print_result(corpus.summary() if flags.json else str(corpus))
@@ -213,21 +212,17 @@ def _lines(rows: list[dict[str, Any]]) -> list[str]:
     return lines
 
 
-def _as_read_by(lm: str, config: TextConfig, *, default: TextConfig) -> TextConfig:
-    """Take tokenizer and rules from a language model, if one is named."""
+def _as_read_by(
+    lm: str, config: TextConfig, *, default: TextConfig
+) -> tuple[TextConfig, Sequence[str]]:
+    """Take tokenizer and rules from a language model, if one is named, and the words that it knows."""
     if not lm:
-        return config
+        return config, ()
     from ulmfit.inference.pair import open_lm
     from ulmfit.recipe import config_for
 
-    return config_for(open_lm(lm), config, default=default)
-
-
-def _vocabulary_of(lm: str) -> Sequence[str]:
-    """Open a language model for its tokens; those of a pair are the same."""
-    from ulmfit.inference.pair import open_lm
-
-    return tuple(open_lm(lm).vocab)
+    opened = open_lm(lm)
+    return config_for(opened, config, default=default), opened.vocab
 
 
 def _show(text: str, config: TextConfig, *, is_json: bool) -> None:

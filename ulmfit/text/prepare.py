@@ -78,9 +78,7 @@ def prepare(
                 codes.write(coded.codes.tobytes())
                 if progress:
                     progress(tally.n_documents, tally.n_tokens)
-            counts = parts.counts(config.vocab_splits, config.max_vocab)
-            vocab = _vocabulary(coder, counts, opened.name)
-            vocab = vocab.after(known) if known else vocab
+            vocab = _vocabulary(coder, parts, opened.name, known)
             _write_ids(codes, folder / "ids.npy", parts.ids(vocab), len(vocab), tally.n_tokens)
         vocab.save(folder / "vocab.json")
         found = labels.finish(opened.name)
@@ -99,10 +97,7 @@ def prepare(
             files={path.name: hash_file(path) for path in sorted(folder.glob("*.npy"))},
             n_fields=opened.n_fields,
         )
-        for part in folder.glob("*.part"):
-            part.unlink()
-        manifest.save(folder)
-        (folder / "README.md").write_text(Corpus.load(folder).card(), encoding="utf-8")
+        _finish(folder, manifest)
     return Corpus.load(out)
 
 
@@ -179,18 +174,24 @@ def _coded(
     parts.add(tally.close(coder.tokens))
 
 
-def _vocabulary(coder: DocumentCoder, counts: dict[str, int], name: str) -> Vocab:
-    """Build the vocabulary: of a SentencePiece model its pieces, else the frequent tokens."""
+def _vocabulary(coder: DocumentCoder, parts: Parts, name: str, known: Sequence[str]) -> Vocab:
+    """Build the vocabulary: what is known, then of a SentencePiece model its pieces, else the frequent tokens."""
     config, splitter = coder.config, coder.tokenizer.splitter
+    counts = parts.counts(config.vocab_splits, config.max_vocab)
     if not counts:
         raise UserError(
             f"{name}: no document is in split {' or '.join(config.vocab_splits)}; see --vocab-splits"
         )
     if isinstance(splitter, SubwordSplitter):
-        return Vocab(splitter.vocabulary())
-    return Vocab.build(
-        counts, min_freq=config.min_freq, max_vocab=config.max_vocab, fake_tokens=config.fake_tokens
-    )
+        own = Vocab(splitter.vocabulary())
+    else:
+        own = Vocab.build(
+            counts,
+            min_freq=config.min_freq,
+            max_vocab=config.max_vocab,
+            fake_tokens=config.fake_tokens,
+        )
+    return own.after(known) if known else own
 
 
 def _write_ids(
@@ -215,6 +216,14 @@ def _write_ids(
             for start in range(0, n_running, _BLOCK):
                 block = codes.read(4 * min(_BLOCK, n_running - start))
                 file.write(narrow[np.frombuffer(block, np.int32)].tobytes())
+
+
+def _finish(folder: Path, manifest: CorpusManifest) -> None:
+    """Clear away what the writing needed, and write what makes the folder a corpus."""
+    for part in folder.glob("*.part"):
+        part.unlink()
+    manifest.save(folder)
+    (folder / "README.md").write_text(Corpus.load(folder).card(), encoding="utf-8")
 
 
 def _write_arrays(folder: Path, tally: Tally, labels: np.ndarray | None) -> None:
