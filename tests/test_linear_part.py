@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-import itertools
+import functools
+import math
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,19 +16,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 from scipy.optimize import minimize_scalar
+from sklearn.feature_extraction.text import CountVectorizer
 from tiny_lm import write_tiny_lm
 
 import ulmfit
 from ulmfit.errors import UserError
 from ulmfit.inference.answers import log_probabilities
 from ulmfit.models.compact import compact
-from ulmfit.models.linear_part import LinearPart
+from ulmfit.models.linear_part import LinearPart, key_bounds, n_grams
 from ulmfit.models.pair import save_language_model_pair
 from ulmfit.text.corpus import Corpus
 from ulmfit.training import linear_part
 from ulmfit.training.classifier_config import ClassifierConfig
 from ulmfit.training.classifier_learner import text_classifier_learner
-from ulmfit.training.linear import LabelledTexts, nbsvm
+from ulmfit.training.linear import LabelledTexts, fit_nbsvm
 from ulmfit.training.linear_part import (
     FEW,
     LONG,
@@ -47,18 +50,30 @@ CONFIG = ClassifierConfig(
 DOCUMENTS = st.lists(st.lists(st.integers(0, N_VOCAB - 1), max_size=9).map(np.array), max_size=5)
 
 
-def random_part(seed: int = 0, share: float = 0.5) -> LinearPart:
+def random_part(seed: int = 0, share: float = 0.5, *, longest: int = 4) -> LinearPart:
     """Give weights to some of all n-grams."""
     draw = np.random.default_rng(seed)
-    every = np.arange(N_VOCAB * (1 + N_VOCAB))
+    every = np.arange(sum(N_VOCAB**length for length in range(1, longest + 1)))
     grams = np.sort(draw.permutation(every)[: int(share * len(every))])
     weights = draw.normal(size=(len(grams), N_OUTPUTS)).astype(np.float32)
     return LinearPart(N_VOCAB, grams, weights, draw.normal(size=N_OUTPUTS).astype(np.float32))
 
 
+def keys_by_hand(ids: list[int], n_vocab: int, *, longest: int = 4) -> list[tuple[int, int, int]]:
+    """List the n-grams: length, place of the first token, and key, the number that all tokens make."""
+    found = []
+    for length in range(1, longest + 1):
+        for first in range(len(ids) - length + 1):
+            key = functools.reduce(
+                lambda key, token: n_vocab * (1 + key) + token, ids[first : first + length], -1
+            )
+            found.append((length, first, key))
+    return found
+
+
 def logits_by_hand(part: LinearPart, ids: list[int]) -> np.ndarray:
     known = dict(zip(part.grams.tolist(), part.weights.astype(float)))
-    grams = {*ids, *(N_VOCAB * (1 + a) + b for a, b in itertools.pairwise(ids))}
+    grams = {key for _, _, key in keys_by_hand(ids, N_VOCAB)}
     return part.bias + sum((known[g] for g in grams if g in known), np.zeros(N_OUTPUTS))
 
 
@@ -66,9 +81,16 @@ def logits_by_hand(part: LinearPart, ids: list[int]) -> np.ndarray:
 
 
 @settings(max_examples=150, deadline=None)
-@given(documents=DOCUMENTS, seed=st.integers(0, 3), share=st.sampled_from([0.0, 0.5, 1.0]))
-def test_logits_are_those_of_a_loop(documents: list[np.ndarray], seed: int, share: float) -> None:
-    part = random_part(seed, share)
+@given(
+    documents=DOCUMENTS,
+    seed=st.integers(0, 3),
+    share=st.sampled_from([0.0, 0.5, 1.0]),
+    longest=st.integers(1, 4),
+)
+def test_logits_are_those_of_a_loop(
+    documents: list[np.ndarray], seed: int, share: float, longest: int
+) -> None:
+    part = random_part(seed, share, longest=longest)
     found = part.logits(documents)
     assert found.shape == (len(documents), N_OUTPUTS) and found.dtype == np.float32
     for document, logits in zip(documents, found):
@@ -85,11 +107,24 @@ def test_what_tokens_gave_adds_up(ids: np.ndarray) -> None:
     np.testing.assert_allclose(parts.sum(0) + part.bias, part.logits([ids])[0], atol=1e-5)
 
 
-def test_a_pair_is_shared_by_its_tokens_and_a_token_by_its_places() -> None:
-    weights = np.array([[6.0, 0, 0], [8.0, 0, 0]], np.float32)
-    part = LinearPart(N_VOCAB, np.array([2, N_VOCAB * 3 + 4]), weights, np.zeros(3, np.float32))
-    # Token 2 stands twice and has 6; the pair (2, 4) stands once and has 8.
-    assert part.token_parts(np.array([2, 5, 2, 4]))[:, 0].tolist() == [3, 0, 7, 4]
+def test_an_n_gram_is_shared_by_its_tokens_and_a_token_by_its_places() -> None:
+    weights = np.array([[6.0, 0, 0], [8.0, 0, 0], [3.0, 0, 0]], np.float32)
+    keys = [keys_by_hand(gram, N_VOCAB)[-1][2] for gram in ([2], [2, 4], [5, 2, 4])]
+    part = LinearPart(N_VOCAB, np.array(keys), weights, np.zeros(3, np.float32))
+    # Token 2 stands twice and has 6; the pair (2, 4) stands once and has 8, (5, 2, 4) has 3.
+    assert part.token_parts(np.array([2, 5, 2, 4]))[:, 0].tolist() == [3, 1, 8, 5]
+
+
+def test_keys_have_room_in_64_bits() -> None:
+    assert key_bounds(7) == [7, 7 + 7**2, 7 + 7**2 + 7**3, 7 + 7**2 + 7**3 + 7**4]
+    assert key_bounds(1) == [1, 2, 3, 4]
+    for n_vocab, longest in (55_000, 4), (56_000, 3), (2_000_000, 3), (3_000_000, 2):
+        assert len(key_bounds(n_vocab)) == longest
+        ids = [n_vocab - 1] * 4
+        last = [
+            keys[-1] for _, _, keys in n_grams([np.array(ids)], n_vocab=n_vocab, longest=longest)
+        ]
+        assert [int(key) + 1 for key in last] == key_bounds(n_vocab)
 
 
 # --- learning
@@ -102,8 +137,11 @@ def as_texts(corpus: Corpus, rows: np.ndarray) -> LabelledTexts:
     return LabelledTexts(texts, corpus.labels[rows], corpus.label_names, is_tokenized=True)  # fmt: skip
 
 
+@pytest.mark.parametrize("is_long", [False, True])
 @pytest.mark.parametrize("n_labels", [2, 3])
-def test_it_is_the_nbsvm_of_scikit_learns_vectorizer(demo_corpus: Corpus, n_labels: int) -> None:
+def test_it_is_the_nbsvm_of_scikit_learns_vectorizer(
+    demo_corpus: Corpus, n_labels: int, is_long: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     corpus, rows = demo_corpus, demo_corpus.rows("train")[:80]
     if n_labels == 3:  # a label for the third of the documents that are the shortest
         labels = np.array(corpus.labels)
@@ -111,8 +149,19 @@ def test_it_is_the_nbsvm_of_scikit_learns_vectorizer(demo_corpus: Corpus, n_labe
         labels[rows[sizes <= np.quantile(sizes, 1 / 3)]] = 2
         manifest = replace(corpus.manifest, label_names=(*corpus.label_names, "short"))
         corpus = replace(corpus, labels=labels, manifest=manifest)
+    monkeypatch.setattr(linear_part, "LONG", 1 if is_long else 10_000)
     others = demo_corpus.rows("train")[80:120]
-    expected = nbsvm(as_texts(corpus, rows))(as_texts(corpus, others).texts)
+    train, texts = as_texts(corpus, rows), as_texts(corpus, others).texts
+    vectorizer = CountVectorizer(
+        binary=True,
+        dtype=np.float64,
+        token_pattern=r"\S+",
+        ngram_range=(1, 4) if is_long else (1, 2),
+        min_df=2 if is_long else 1,
+    )
+    classes, weights, biases = fit_nbsvm(vectorizer.fit_transform(train.texts), train.labels)
+    expected = vectorizer.transform(texts) @ weights + biases
+    assert classes.tolist() == list(range(n_labels))
     found = fit_linear_part(corpus, rows, seed=0).logits([corpus[row] for row in others.tolist()])
     centred = expected - expected.mean(axis=1, keepdims=True)
     np.testing.assert_allclose(found, centred, atol=0.01 * centred.std())
@@ -133,20 +182,29 @@ def test_one_label_alone_teaches_nothing(demo_corpus: Corpus) -> None:
     assert not fit_linear_part(demo_corpus, same, seed=0).logits([demo_corpus[same[0]]]).any()
 
 
-def test_of_many_n_grams_the_most_frequent_are_kept(
-    demo_corpus: Corpus, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("is_long", [False, True])
+def test_of_many_n_grams_those_that_say_most_are_kept(
+    demo_corpus: Corpus, is_long: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    rows = demo_corpus.rows("train")[:100]
-    documents = [demo_corpus[row].astype(int).tolist() for row in rows.tolist()]
-    n_vocab, counts = len(demo_corpus.vocab), dict[int, int]()
-    for ids in documents:
-        for gram in {*ids, *(n_vocab * (1 + a) + b for a, b in itertools.pairwise(ids))}:
-            counts[gram] = counts.get(gram, 0) + 1
-    assert fit_linear_part(demo_corpus, rows, seed=0).grams.tolist() == sorted(counts)
+    rows, n_vocab = demo_corpus.rows("train")[:100], len(demo_corpus.vocab)
+    monkeypatch.setattr(linear_part, "LONG", 1 if is_long else 10_000)
+    counts = Counter[int]()
+    for row in rows.tolist():
+        grams = keys_by_hand(demo_corpus[row].tolist(), n_vocab, longest=4 if is_long else 2)
+        counts.update({key for _, _, key in grams})
+    every = fit_linear_part(demo_corpus, rows, seed=0)
+    assert every.grams.tolist() == sorted(g for g, n in counts.items() if n > 1 or not is_long)
+    said = {
+        gram: float(np.abs(weights).max()) * math.sqrt(counts[gram])
+        for gram, weights in zip(every.grams.tolist(), every.weights)
+    }
     monkeypatch.setattr(linear_part, "MOST_GRAMS", 200)
-    kept = fit_linear_part(demo_corpus, rows, seed=0).grams.tolist()
+    part = fit_linear_part(demo_corpus, rows, seed=0)
+    kept = part.grams.tolist()
     assert len(kept) == 200 and kept == sorted(kept)
-    assert min(counts[gram] for gram in kept) >= max(counts[g] for g in counts if g not in kept)
+    least = min(said[gram] for gram in kept)
+    assert least >= max(value for gram, value in said.items() if gram not in set(kept)) - 1e-9
+    assert (part.weights == every.weights[np.isin(every.grams, part.grams)]).all()
 
 
 def test_of_very_many_documents_some_are_drawn(
@@ -194,7 +252,7 @@ def test_what_was_stored_comes_back() -> None:
         {"grams": np.array([3, 2, 5])},
         {"grams": np.array([3, 3, 5])},
         {"grams": np.array([-1, 3, 5])},
-        {"grams": np.array([3, 5, N_VOCAB * (1 + N_VOCAB)])},
+        {"grams": np.array([3, 5, key_bounds(N_VOCAB)[-1]])},
         {"grams": np.array([3.0, 4, 5])},
         {"weights": np.zeros((3, N_OUTPUTS + 1), np.float32)},
         {"weights": np.full((3, N_OUTPUTS), np.nan, np.float32)},

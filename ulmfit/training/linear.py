@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from scipy.sparse import csr_matrix
 from sklearn.feature_extraction.text import CountVectorizer, TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.svm import LinearSVC
@@ -116,7 +117,9 @@ def fit_nbsvm(presence: Any, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray
 def _fit_label(presence: Any, is_label: np.ndarray) -> tuple[np.ndarray, float]:
     """Fit one label against the rest: weights of the n-grams, and the bias."""
     ratio = log_count_ratio(presence, is_label)
-    svm = LinearSVC(C=0.1, random_state=0).fit(presence.multiply(ratio).tocsr(), is_label)
+    # With the indices of `presence`: of many documents there are millions.
+    scaled = presence.data * ratio[presence.indices], presence.indices, presence.indptr
+    svm = LinearSVC(C=0.1, random_state=0).fit(csr_matrix(scaled, presence.shape), is_label)
     weights = svm.coef_[0]
     mixed = (1 - BETA) * np.abs(weights).mean() + BETA * weights
     return ratio * mixed, BETA * float(svm.intercept_[0])

@@ -9,14 +9,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from scipy.sparse import csr_matrix
+from scipy.sparse import csr_matrix, hstack
 
-from ulmfit.models.linear_part import LinearPart, n_grams
+from ulmfit.models.linear_part import LinearPart, key_bounds, n_grams
 from ulmfit.text.corpus import Corpus
 from ulmfit.training.linear import fit_nbsvm
 
-MOST_TOKENS = 4_000_000  # of the documents that are learnt from, in some 500 MB
-MOST_GRAMS = 1 << 18  # those in most documents; 3 MB for two labels
+MOST_TOKENS = 9_000_000  # of the documents that are learnt from, in some 1 GB
+MOST_GRAMS = 1 << 18  # that are kept; 3 MB for two labels
+MOST_WEIGHTS = 1 << 23  # of all n-grams that are learnt from, one for each label
 # Where it knows more than the encoder, it is so many times as loud (docs/decisions/015-a-linear-part.md):
 TAUGHT = 4.0  # after a lesson, of whose teacher it is the better pupil,
 OF_LONG = 8.0  # and where few labels have to do for long documents:
@@ -28,16 +29,20 @@ def fit_linear_part(corpus: Corpus, rows: np.ndarray, *, seed: int) -> LinearPar
     assert corpus.labels is not None
     rows = _at_most(corpus, rows, seed=seed)
     n_vocab, labels = len(corpus.vocab), np.asarray(corpus.labels[rows])
-    places, _, keys = n_grams([corpus[row] for row in rows.tolist()], n_vocab=n_vocab)
-    grams, presence = _presence(places, keys, n_documents=len(rows))
     n_outputs = len(corpus.label_names)
+    is_long = np.median(np.diff(corpus.offsets)[rows]) >= LONG
+    grams, presence = _presence([corpus[row] for row in rows.tolist()], n_vocab, is_long=is_long)
+    heard = _highest(_n_holding(presence), max(MOST_GRAMS, MOST_WEIGHTS // n_outputs))
+    grams, presence = grams[heard], presence[:, heard]
     # A label that no document has gets what is neither for nor against it.
     whole, biases = np.zeros((len(grams), n_outputs), np.float32), np.zeros(n_outputs, np.float32)
-    if len(np.unique(labels)) > 1:
+    if len(grams) and len(np.unique(labels)) > 1:
         classes, weights, bias = fit_nbsvm(presence, labels)
         whole[:, classes] = weights - weights.mean(axis=1, keepdims=True)
         biases[classes] = bias - bias.mean()
-    return LinearPart(n_vocab, grams, whole, biases)
+    moved = np.abs(whole).max(axis=1) * np.sqrt(_n_holding(presence))  # answers, by each n-gram
+    kept = _highest(moved, MOST_GRAMS)
+    return LinearPart(n_vocab, grams[kept], whole[kept], biases)
 
 
 def as_loud(
@@ -72,15 +77,30 @@ def _at_most(corpus: Corpus, rows: np.ndarray, *, seed: int) -> np.ndarray:
 
 
 def _presence(
-    places: np.ndarray, keys: np.ndarray, *, n_documents: int
+    documents: list[np.ndarray], n_vocab: int, *, is_long: bool
 ) -> tuple[np.ndarray, csr_matrix]:
-    """Make a matrix of documents and n-grams, 1 where a document has one; of very many, keep the most frequent."""
-    grams, columns = np.unique(keys, return_inverse=True)
-    shape = n_documents, len(grams)
-    presence = csr_matrix((np.ones(len(keys)), (places, columns)), shape=shape)
-    presence.data[:] = 1  # however often
-    if len(grams) > MOST_GRAMS:
-        n_documents_with = np.bincount(presence.indices, minlength=len(grams))
-        kept = np.sort(np.argsort(-n_documents_with, kind="stable")[:MOST_GRAMS])
-        grams, presence = grams[kept], presence[:, kept].tocsr()
-    return grams, presence
+    """Make a matrix of documents and n-grams, 1 where a document has one.
+
+    Of long documents up to four tokens in a row count, if two documents have them; of short ones, which have little
+    else, all tokens and pairs.
+    """
+    longest, fewest = (len(key_bounds(n_vocab)), 2) if is_long else (2, 1)
+    found, parts = [], []
+    for places, _, keys in n_grams(documents, n_vocab=n_vocab, longest=longest):
+        grams, columns = np.unique(keys, return_inverse=True)
+        shape = len(documents), len(grams)
+        presence = csr_matrix((np.ones(len(keys), np.float32), (places, columns)), shape=shape)
+        presence.data[:] = 1  # however often
+        kept = np.flatnonzero(_n_holding(presence) >= fewest)
+        found.append(grams[kept]), parts.append(presence[:, kept])
+    return np.concatenate(found), hstack(parts, format="csr")
+
+
+def _n_holding(presence: csr_matrix) -> np.ndarray:
+    """Count the documents that have each n-gram."""
+    return np.bincount(presence.indices, minlength=presence.shape[1])
+
+
+def _highest(values: np.ndarray, most: int) -> np.ndarray:
+    """Give the places of the highest values, at most so many, in order; of equal ones the first."""
+    return np.sort(np.argsort(-values, kind="stable")[:most])
