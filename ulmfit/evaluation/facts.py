@@ -83,7 +83,7 @@ def _taught(classifiers: Sequence[Classifier], trial: Trial) -> str:
 
 def _linear(classifier: Classifier) -> str:
     linear = classifier.parts.linear
-    return "" if linear is None else f"NB-SVM of {len(linear.grams):,} tokens and pairs, its logits added to the encoder's"  # fmt: skip
+    return "" if linear is None else f"NB-SVM of {len(linear.grams):,} n-grams, its logits added to the encoder's"  # fmt: skip
 
 
 def _settings(classifier: Classifier) -> str:

@@ -75,7 +75,7 @@ def classifier_card(manifest: ClassifierManifest, labels: LabelSet) -> str:
         "Origin": made.origin,
         "Encoder": f"{encoder.backbone}, {encoder.n_layers} layers of {encoder.n_hid}, embedding {encoder.emb_sz}",
         "Head": " -> ".join(map(str, arch.widths())),
-        "Linear part": "NB-SVM of tokens and pairs" if LINEAR in manifest.files else "",
+        "Linear part": "NB-SVM of n-grams" if LINEAR in manifest.files else "",
         "Vocabulary": f"{manifest.n_vocab:,} tokens",
         "Directions": " and ".join(made.directions),
         "Temperature": f"{labels.temperature:g}",
