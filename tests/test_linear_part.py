@@ -33,6 +33,7 @@ from ulmfit.training.linear import LabelledTexts, fit_nbsvm
 from ulmfit.training.linear_part import (
     FEW,
     LONG,
+    OF_FEW_LONG,
     OF_LONG,
     TAUGHT,
     as_loud,
@@ -333,7 +334,7 @@ def test_it_is_half_as_loud_as_the_encoder(trained: ulmfit.Classifier, demo_corp
     assert own == pytest.approx(0.5 * other, rel=1e-3)
 
 
-def test_it_is_louder_where_few_labels_have_to_do_for_long_documents() -> None:
+def test_it_is_louder_beside_long_documents_and_most_with_few_labels() -> None:
     lengths = np.repeat([LONG, LONG - 1], [2 * FEW, FEW])
     offsets = np.concatenate([[0], np.cumsum(lengths)])
     corpus: Any = SimpleNamespace(offsets=offsets)
@@ -344,8 +345,9 @@ def test_it_is_louder_where_few_labels_have_to_do_for_long_documents() -> None:
     def times(rows: np.ndarray, *, is_taught: bool = False) -> float:
         return loudness(corpus, rows, is_taught=is_taught)
 
-    assert times(long[: FEW - 1]) == times(mostly_long) == OF_LONG
-    assert times(long[:FEW]) == times(mostly_short) == times(short[:10]) == 1
+    assert times(long[: FEW - 1]) == times(mostly_long) == OF_FEW_LONG
+    assert times(long[:FEW]) == times(long) == OF_LONG
+    assert times(mostly_short) == times(short[:10]) == times(short) == 1
     assert times(short, is_taught=True) == times(long[:9], is_taught=True) == TAUGHT
 
 

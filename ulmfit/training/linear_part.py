@@ -20,7 +20,8 @@ MOST_GRAMS = 1 << 18  # that are kept; 3 MB for two labels
 MOST_WEIGHTS = 1 << 23  # of all n-grams that are learnt from, one for each label
 # Where it knows more than the encoder, it is so many times as loud (docs/decisions/015-a-linear-part.md):
 TAUGHT = 4.0  # after a lesson, of whose teacher it is the better pupil,
-OF_LONG = 8.0  # and where few labels have to do for long documents:
+OF_LONG = 4.0  # beside long documents,
+OF_FEW_LONG = 8.0  # and where few labels have to do for them:
 FEW, LONG = 2_000, 120  # documents; tokens of the median one
 
 
@@ -58,7 +59,9 @@ def loudness(corpus: Corpus, given: np.ndarray, *, is_taught: bool) -> float:
     if is_taught:
         return TAUGHT
     sizes = corpus.offsets[given + 1] - corpus.offsets[given]
-    return OF_LONG if len(given) < FEW and np.median(sizes) >= LONG else 1.0
+    if np.median(sizes) < LONG:
+        return 1.0
+    return OF_FEW_LONG if len(given) < FEW else OF_LONG
 
 
 def _spread(logits: np.ndarray) -> float:
