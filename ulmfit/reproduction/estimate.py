@@ -61,7 +61,7 @@ class Estimate:
     answer_seconds: float
     """For the documents to be answered, all runs together."""
     memory_mb: float
-    """The peak of this process while it measured, twice if two directions train at the same time; not a number where the system does not tell."""
+    """The peak of this process while it measured, twice if two directions train at the same time, and without what a linear part needs for the seconds in which it learns; not a number where the system does not tell."""
     gpu_mb: float
     """The same on the GPU, if there is one."""
 

@@ -16,7 +16,7 @@ from ulmfit.text.corpus import Corpus
 from ulmfit.training.linear import fit_nbsvm
 
 MOST_TOKENS = 9_000_000  # of the documents that are learnt from, in some 1 GB
-MOST_GRAMS = 1 << 18  # that are kept; 3 MB for two labels
+MOST_GRAMS = 1 << 18  # that are kept; 4 MB for two labels
 MOST_WEIGHTS = 1 << 23  # of all n-grams that are learnt from, one for each label
 # Where it knows more than the encoder, it is so many times as loud (docs/decisions/015-a-linear-part.md):
 TAUGHT = 4.0  # after a lesson, of whose teacher it is the better pupil,
