@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -39,9 +40,6 @@ def runs(demo_corpus: Corpus, tmp_path_factory: pytest.TempPathFactory) -> Path:
         folder / "pair", forward=half / "forward", backward=half / "backward", settings={}
     )
     (folder / "empty").mkdir()
-    run = folder / "run" / "3_train_classifier"
-    run.mkdir(parents=True)
-    (run / "manifest.json").write_text('{"kind": "classifier"}')
     return folder
 
 
@@ -69,6 +67,24 @@ def test_a_classifier_gets_a_folder_beside_it(
     assert (again.out, again.err) == (said.out, said.err)
     assert cli.main(["report", str(out), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["title"] == evidence.title
+
+
+def test_a_run_stands_for_its_classifier_and_its_corpus(
+    runs: Path, demo_corpus: Corpus, tmp_path: Path, capsys: Capture
+) -> None:
+    run = tmp_path / "run"
+    inner = shutil.copytree(runs / "clf", run / "3_train_classifier")
+    assert cli.main(["evaluate", str(run), "--no-baselines"]) == 2  # its corpus is not there yet
+    assert "run is not an artefact folder" in capsys.readouterr().err
+    corpus = shutil.copytree(demo_corpus.folder, run / "corpus")
+    asked = [[run], [inner, corpus], [inner, run], [run, corpus]]
+    said = []
+    for folders in asked:
+        assert cli.main(["evaluate", *map(str, folders), "--no-baselines", "--json"]) == 0
+        said.append(json.loads(capsys.readouterr().out))
+    assert all(evidence["scores"] == said[0]["scores"] for evidence in said)
+    assert Path(said[0]["out"]) == run / "3_train_classifier.test"
+    assert Corpus.load(run).fingerprint == demo_corpus.fingerprint
 
 
 def test_json_is_the_evidence(
@@ -109,7 +125,6 @@ def test_language_models_are_measured_as_in_python(
         ("evaluate {corpus} {corpus}", "is a corpus, and MODEL is a classifier"),
         ("evaluate {runs}/clf nowhere", "nowhere is not an artefact folder"),
         ("evaluate {runs}/empty {corpus}", "is not an artefact folder"),
-        ("evaluate {runs}/run {corpus}", "run/3_train_classifier"),
         ("evaluate {runs}/clf {runs}/forward {corpus}", "give one language model"),
         ("evaluate {runs}/clf {runs}/clf {corpus}", "give classifiers of different seeds"),
         ("evaluate {runs}/clf {corpus} --full-context", "--full-context is for language models"),

@@ -288,7 +288,6 @@ def test_a_mistake_late_in_the_file_leaves_the_old_answers(
         ("predict {lm} {csv} --text review", "holds a language_model, not a classifier"),
         ("predict {corpus} {csv} --text review", "holds a corpus, not a classifier"),
         ("predict {csv} {model}", "films.csv is a file, and MODEL, a folder, comes first"),
-        ("predict {run} {csv} --text review", "is the folder of a run: its classifier is"),
         ("predict nowhere {csv} --text review", "nowhere is not a folder"),
         ("predict {model} {csv} --text review --out a.xlsx", "ends in .csv or .jsonl"),
         ("predict {model} {csv} --text review --out {csv}", "is what is read"),
@@ -314,15 +313,29 @@ def test_a_mistake_is_one_line(
     places = {"model": str(model.folder), "corpus": str(demo_corpus.folder), "csv": "films.csv"}
     if "{lm}" in argv:
         places["lm"] = str(write_tiny_lm(tmp_path / "lm", demo_corpus).folder)
-    if "{one}" in argv or "{run}" in argv:
-        one = write_tiny_classifier(tmp_path / "run" / "3_train_classifier", demo_corpus)
-        places |= {"one": str(one.folder), "run": "run"}
+    if "{one}" in argv:
+        places["one"] = str(write_tiny_classifier(tmp_path / "one", demo_corpus).folder)
     assert cli.main([word.format(**places) for word in argv.split()]) == 2
     said = capsys.readouterr()
     assert said.err.startswith("ulmfit: ") and said.err.count("\n") == 1
     assert says in said.err
     assert Path("films.csv").read_text() == "review\nfine film\n"
     assert not list(tmp_path.rglob("*.part"))
+
+
+def test_a_run_answers_by_its_classifier(
+    demo_corpus: Corpus, tmp_path: Path, capsys: Capture
+) -> None:
+    inner = write_tiny_classifier(tmp_path / "run" / "3_train_classifier", demo_corpus)
+    assert Classifier.load(tmp_path / "run").folder == inner.folder
+    films = tmp_path / "films.csv"
+    films.write_text("text\nfine film\n")
+    said = []
+    for folder in (tmp_path / "run", inner.folder):
+        assert cli.main(["predict", str(folder), str(films)]) == 0
+        assert cli.main(["explain", str(folder), "fine film"]) == 0
+        said.append(capsys.readouterr().out)
+    assert said[0] == said[1] != ""
 
 
 def test_bytes_of_another_encoding_are_named(

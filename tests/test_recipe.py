@@ -17,11 +17,12 @@ import ulmfit
 from ulmfit import cli
 from ulmfit.config import TextConfig
 from ulmfit.errors import Stopped, UserError
+from ulmfit.files import CLASSIFIER, CORPUS
 from ulmfit.flags import parse
 from ulmfit.history import TrainingProgress
 from ulmfit.models.arch import ArchConfig
 from ulmfit.models.transplant import transplant
-from ulmfit.recipe import CLASSIFIER, CORPUS, FINETUNED, PRETRAINED, RECIPE
+from ulmfit.recipe import FINETUNED, PRETRAINED, RECIPE
 from ulmfit.stage_flags import ClassifierFlags
 from ulmfit.text.corpus import Corpus
 from ulmfit.training.classifier_config import ClassifierConfig

@@ -20,8 +20,9 @@ from tiny_lm import write_tiny_lm
 import ulmfit
 from ulmfit import cli
 from ulmfit.errors import Stopped, UserError
+from ulmfit.files import CLASSIFIER, CORPUS
 from ulmfit.history import TrainingProgress
-from ulmfit.recipe import CLASSIFIER, CORPUS, FINETUNED, PRETRAINED, RECIPE
+from ulmfit.recipe import FINETUNED, PRETRAINED, RECIPE
 from ulmfit.reproduction import answer
 from ulmfit.reproduction.bench import Bench
 from ulmfit.reproduction.estimate import Estimate, StageEstimate

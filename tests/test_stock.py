@@ -11,10 +11,11 @@ import torch
 from fastai.text.data import Pad_Chunk, TensorText
 
 from ulmfit.errors import UserError
+from ulmfit.files import CLASSIFIER
 from ulmfit.history import read_history
 from ulmfit.models.arch import ArchConfig
 from ulmfit.models.threads import one_thread
-from ulmfit.recipe import CLASSIFIER, PRETRAINED
+from ulmfit.recipe import PRETRAINED
 from ulmfit.reproduction import beside_stock
 from ulmfit.reproduction.plan import Experiment
 from ulmfit.reproduction.reproduce import reproduce

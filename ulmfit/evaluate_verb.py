@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, cast
 
 from ulmfit.config import require
 from ulmfit.errors import UserError
-from ulmfit.files import MANIFEST, kind_of
+from ulmfit.files import CLASSIFIER, CORPUS, in_run, kind_of
 from ulmfit.flags import Positional, Positionals, Switch, parse
 from ulmfit.output import print_result, say, table
 from ulmfit.progress import Progress
@@ -28,7 +28,8 @@ class EvaluateFlags:
     """Measure a classifier, or a language model, on documents that it did not learn from."""
 
     folders: Positionals = ()
-    """MODEL CORPUS: the folder of a classifier, of several of different seeds, or of a language model; last that of their corpus."""
+    """MODEL CORPUS: the folder of a classifier, of several of different seeds, or of a language model; last that of their corpus. The folder of a run, such as
+    `ulmfit fit` makes, stands for both."""
     split: str = "test"
     """test, or valid to look at a model without touching the test split."""
     out: Path | None = None
@@ -88,10 +89,11 @@ def report(argv: Sequence[str]) -> None:
 
 def _folders(folders: Sequence[str]) -> list[str]:
     """Tell models and corpus apart, before anything slow is imported."""
+    folders = _in_runs(folders)
     kinds = [kind_of(Path(folder)) for folder in folders]
     for folder, kind in zip(folders, kinds):
         if not kind:
-            raise UserError(_no_artefact(Path(folder)))
+            raise UserError(f"{folder} is not an artefact folder of ulmfit: {_USAGE}")
     if len(folders) < 2:
         missing = "MODEL" if not folders or kinds == ["corpus"] else "CORPUS"
         raise UserError(f"no {missing}: write it before the flags, as in {_USAGE}")
@@ -110,11 +112,12 @@ def _a(kind: str) -> str:
     return f"an {kind}" if kind[0] in "aeiou" else f"a {kind}"
 
 
-def _no_artefact(folder: Path) -> str:
-    inner, corpus = folder / "3_train_classifier", folder / "corpus"
-    if (inner / MANIFEST).exists():
-        return f"{folder} is the folder of a run: `ulmfit evaluate {inner} {corpus}`"
-    return f"{folder} is not an artefact folder of ulmfit: {_USAGE}"
+def _in_runs(folders: Sequence[str]) -> list[str]:
+    """Find classifiers and corpus in the folders of runs; one run alone has both."""
+    if len(folders) == 1 and in_run(folders[0], CLASSIFIER) != Path(folders[0]):
+        folders = [*folders, *folders]
+    names = [CLASSIFIER] * (len(folders) - 1) + [CORPUS]
+    return [str(in_run(folder, name)) for folder, name in zip(folders, names)]
 
 
 def _classifiers(models: list[str], corpus: str, flags: EvaluateFlags) -> None:

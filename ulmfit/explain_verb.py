@@ -27,7 +27,7 @@ class ExplainFlags:
     """Show which words of a text speak for a label, and which against it."""
 
     model: Positional = ""
-    """The folder of a classifier."""
+    """The folder of a classifier, or of the run that made it."""
     text: Positionals = ()
     """The text, in quotes, or - to read it from stdin. Both come before the flags."""
     label: str | None = None

@@ -19,6 +19,7 @@ from ulmfit.errors import UserError
 from ulmfit.unfinished import OLD, held_part
 
 MANIFEST = "manifest.json"
+CORPUS, CLASSIFIER = "corpus", "3_train_classifier"  # what a run's folder calls them
 _LIMIT_DEPTH, _LIMIT_INT = 50, 2**63
 
 
@@ -140,6 +141,13 @@ def _refuse_run(folder: Path) -> None:
     if not (folder / MANIFEST).is_file() and any(folder.glob(f"[1-3]_*/{MANIFEST}")):
         inner = ", ".join(sorted(path.parent.name for path in folder.glob(f"*/{MANIFEST}")))
         raise UserError(f"{folder} is the folder of a run: give a folder in it ({inner})")
+
+
+def in_run(folder: str | Path, name: str) -> Path:
+    """Give what a run's folder has under this name; any other folder as it is."""
+    folder = Path(folder)
+    inner = folder / name
+    return inner if not (folder / MANIFEST).exists() and (inner / MANIFEST).exists() else folder
 
 
 def kind_of(folder: Path) -> str:

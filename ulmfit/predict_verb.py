@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, TextIO, cast
 
 from ulmfit.errors import UserError
 from ulmfit.evaluation.scores import without_nan
-from ulmfit.files import MANIFEST, atomic_file
+from ulmfit.files import atomic_file
 from ulmfit.flags import parse
 from ulmfit.output import print_result, say
 from ulmfit.progress import Progress
@@ -72,9 +72,6 @@ def _require_paths(flags: PredictFlags) -> None:
     model, out = Path(flags.model), flags.out
     if model.is_file():
         raise UserError(f"{model} is a file, and MODEL, a folder, comes first: {_USAGE}")
-    inner = model / "3_train_classifier"
-    if not (model / MANIFEST).exists() and (inner / MANIFEST).exists():
-        raise UserError(f"{model} is the folder of a run: its classifier is {inner}")
     if out is None:
         return
     if out.suffix.lower() not in (".csv", ".jsonl"):

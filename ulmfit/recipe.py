@@ -17,7 +17,7 @@ from ulmfit import __version__
 from ulmfit.config import TextConfig
 from ulmfit.config import preset as text_preset
 from ulmfit.errors import UserError
-from ulmfit.files import MANIFEST, atomic_file, write_json
+from ulmfit.files import CLASSIFIER, CORPUS, MANIFEST, atomic_file, write_json
 from ulmfit.history import TrainingProgress
 from ulmfit.inference.classifier import Classifier
 from ulmfit.inference.pair import LanguageModelPair, open_lm
@@ -39,8 +39,7 @@ if TYPE_CHECKING:
     from ulmfit.text.documents import Source
     from ulmfit.text.sources import Raw
 
-RECIPE, CORPUS = "recipe.json", "corpus"
-PRETRAINED, FINETUNED, CLASSIFIER = "1_pretrain_lm", "2_finetune_lm", "3_train_classifier"
+RECIPE, PRETRAINED, FINETUNED = "recipe.json", "1_pretrain_lm", "2_finetune_lm"
 
 
 def fit(

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ulmfit.errors import UserError
-from ulmfit.files import kind_of
+from ulmfit.files import CLASSIFIER, kind_of
 from ulmfit.flags import parse
 from ulmfit.output import print_result, say_written, written_at
 from ulmfit.progress import StageProgress
@@ -77,7 +77,6 @@ def fit(argv: Sequence[str]) -> None:
         raise UserError(
             "fit: --label none leaves nothing to learn; `ulmfit pretrain-lm` needs no labels"
         )
-    from ulmfit.recipe import CLASSIFIER
     from ulmfit.recipe import fit as fit_all
 
     with _shown(flags.out / CLASSIFIER) as progress, threads(flags.threads):

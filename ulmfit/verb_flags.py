@@ -187,7 +187,7 @@ class PredictFlags:
     """
 
     model: Positional = ""
-    """The folder of a classifier."""
+    """The folder of a classifier, or of the run that made it."""
     source: Positional = ""
     """A CSV, TSV, JSONL, Parquet or text file, compressed or not, a folder of text files, a data set, or - for the lines
     of stdin, one text each. Both come before the flags."""

@@ -54,7 +54,7 @@ class Classifier:
 
     @classmethod
     def load(cls, folder: str | Path) -> Classifier:
-        """Load a folder, proving that its parts belong together."""
+        """Load a folder, or that of the run which made it, proving that its parts belong together."""
         return cls(load_classifier(folder))
 
     @property

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from ulmfit.errors import UserError
-from ulmfit.files import MANIFEST, atomic_folder, fingerprint
+from ulmfit.files import CLASSIFIER, MANIFEST, atomic_folder, fingerprint, in_run
 from ulmfit.models.classifier import Classifier
 from ulmfit.models.classifier_arch import ClassifierArch
 from ulmfit.models.classifier_manifest import (
@@ -143,8 +143,8 @@ def save_classifier(
 
 
 def load_classifier(folder: str | Path) -> ClassifierParts:
-    """Read a classifier's folder, proving that its parts belong together."""
-    folder = Path(folder)
+    """Read a classifier's folder, or that of the run which made it, proving that its parts belong together."""
+    folder = in_run(folder, CLASSIFIER)
     manifest = ClassifierManifest.load(folder)
     vocab = load_vocab(folder, manifest)
     if manifest.fingerprints.architecture != classifier_fingerprint(manifest.arch):

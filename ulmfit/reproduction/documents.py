@@ -11,10 +11,10 @@ from pathlib import Path
 
 from ulmfit.config import preset as text_preset
 from ulmfit.errors import UserError
-from ulmfit.files import MANIFEST, atomic_folder, kind_of
+from ulmfit.files import CORPUS, MANIFEST, atomic_folder, kind_of
 from ulmfit.inference.pair import LanguageModelPair, Source
 from ulmfit.models.parts import TextPipeline
-from ulmfit.recipe import CORPUS, config_for
+from ulmfit.recipe import config_for
 from ulmfit.reproduction.plan import ALL, Experiment, Planned
 from ulmfit.text.corpus import Corpus
 from ulmfit.text.holdout import with_label

@@ -13,7 +13,8 @@ from pathlib import Path
 from ulmfit.config import preset, require
 from ulmfit.errors import UserError, nearest
 from ulmfit.evaluation.documents import EVALUATED
-from ulmfit.recipe import CLASSIFIER, FINETUNED, PRETRAINED, Recipe, first_model, of_preset
+from ulmfit.files import CLASSIFIER
+from ulmfit.recipe import FINETUNED, PRETRAINED, Recipe, first_model, of_preset
 from ulmfit.reproduction.settings import apply_settings, full_name, stage_of
 from ulmfit.reproduction.tables import AS_IT_IS, NEEDS_LM, TABLES, Row
 from ulmfit.text.datasets import DATASETS

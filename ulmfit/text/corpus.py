@@ -15,7 +15,7 @@ import numpy as np
 
 from ulmfit.config import SPLITS, TextConfig
 from ulmfit.errors import UserError, nearest
-from ulmfit.files import hash_file
+from ulmfit.files import CORPUS, hash_file, in_run
 from ulmfit.text.decode import decode_pieces, decode_words
 from ulmfit.text.display import corpus_html
 from ulmfit.text.manifest import REPAIR, CorpusManifest
@@ -49,12 +49,12 @@ class Corpus:
 
     @classmethod
     def load(cls, folder: str | Path) -> Corpus:
-        """Open a corpus folder, proving that its parts belong together."""
+        """Open a corpus folder, or that of the run which made it, proving that its parts belong together."""
         if not isinstance(folder, (str, Path)):
             raise UserError(
                 f"a {type(folder).__name__} is no corpus: ulmfit.prepare(texts, OUT) makes one, in the folder OUT"
             )
-        folder = Path(folder)
+        folder = in_run(folder, CORPUS)
         if not folder.is_dir():
             raise UserError(f"{folder} is not a folder: {REPAIR} {folder}")
         manifest = CorpusManifest.load(folder)
