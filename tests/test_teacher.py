@@ -6,6 +6,7 @@ import math
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -15,6 +16,7 @@ from tiny_lm import write_tiny_lm
 
 import ulmfit
 from ulmfit.config import TextConfig
+from ulmfit.errors import UserError
 from ulmfit.text.corpus import Corpus
 from ulmfit.text.holdout import Rows, unlabelled_rows
 from ulmfit.training import lesson as lessons
@@ -207,6 +209,32 @@ def test_long_documents_are_not_read_again_and_again(corpus: Corpus, enough: int
     while enough is not None and counted < 40 and counted * n_tokens < enough:
         counted += 1
     assert found.min_batches == (40 if enough is None else counted)
+
+
+@pytest.mark.parametrize(
+    ("changes", "few_labels"),
+    [
+        ({"epochs": 2}, None),
+        ({"epochs": 3}, None),
+        ({"epochs": 6, "max_batches": 1}, None),
+        ({"epochs": 1, "min_batches": 30}, None),
+        ({"epochs": 6, "min_batches": 2}, 2_000),
+    ],
+)
+def test_what_is_read_three_times_is_dropped_from_more(
+    corpus: Corpus, tmp_path: Path, changes: dict[str, Any], few_labels: int | None
+) -> None:
+    write_tiny_lm(tmp_path / "lm", corpus)
+    config = replace(CONFIG, few_labels=few_labels, drop_mult=0.2, reread_drop_mult=0.7, **changes)
+    learn = text_classifier_learner(corpus, tmp_path / "lm", config=config)
+    n_read = sum(len(ids) for _ in range(config.epochs) for ids, *_ in learn.dls.train)
+    n_times = n_read / len(learn.dls.train.dataset.rows)
+    assert learn.model.arch.encoder.drop_mult == (0.7 if n_times >= 3 else 0.2)
+    plain = replace(config, reread_drop_mult=None)
+    again = text_classifier_learner(corpus, tmp_path / "lm", config=plain)
+    assert again.model.arch.encoder.drop_mult == 0.2
+    with pytest.raises(UserError, match=r"--reread-drop-mult is 9\.0; allowed: 0 or more"):
+        replace(config, reread_drop_mult=9.0)
 
 
 def test_what_is_not_checked_is_read_once(corpus: Corpus) -> None:

@@ -13,7 +13,7 @@ from ulmfit.errors import UserError
 from ulmfit.history import EpochRow, read_history
 from ulmfit.inference.pair import LanguageModelPair, Source
 from ulmfit.models.arch import ArchConfig
-from ulmfit.reproduction.estimate import STAGES, arch_of, n_groups_of, n_tokens
+from ulmfit.reproduction.estimate import STAGES, arch_of, n_tokens
 from ulmfit.reproduction.plan import Planned, Training, trainings
 from ulmfit.reproduction.results import Result
 from ulmfit.text.corpus import Corpus
@@ -86,7 +86,7 @@ class _Stock:
     def training(self, training: Training, folder: Path) -> tuple[int, float, float]:
         """Give the tokens of a training, its seconds, and stock's."""
         config, pace = training.config, self._pace(training.config)
-        n_groups = n_groups_of(self.arch, config)
+        n_groups = config.n_groups(self.arch)
         phases, histories = config.phases(n_groups), _histories(folder)
         epochs = [row for history in histories for row in history]
         ours = [sum(row.seconds for row in history) for history in histories]
@@ -104,7 +104,7 @@ class _Stock:
         return tokens, result.answer_seconds, tokens * self._pace(config).reading
 
     def _pace(self, config: StageConfig) -> Pace:
-        n_groups = n_groups_of(self.arch, config)
+        n_groups = config.n_groups(self.arch)
         freezes = not all(all(p.is_trainable(n_groups)) for p in config.phases(n_groups))
         key = type(config).__name__, freezes
         if key not in self._paces:

@@ -134,7 +134,7 @@ class _Gauge:
             return 0.0, 0.0
         pace, tokens = self._pace(config), 0.0
         learnt, measured, n_batches = self._rows(config)
-        n_groups = n_groups_of(self.arch, config)
+        n_groups = config.n_groups(self.arch)
         phases, seconds = config.phases(n_groups), 0.0
         for phase in phases:
             tokens += phase.epochs * learnt
@@ -184,9 +184,7 @@ class _Gauge:
             pool = asked(self.corpus, rows, config)
             any_sure = pool[: round(SURE * len(pool))]  # which they will be is not known yet
             lesson = Lesson(any_sure, any_sure)
-            size = lesson.epoch_size(
-                self.corpus, config, rows, n_groups=n_groups_of(self.arch, config)
-            )
+            size = lesson.epoch_size(self.corpus, config, rows, n_groups=config.n_groups(self.arch))
             rows = lesson.added_to(rows)
         learnt, measured = n_tokens(self.corpus, rows.train), n_tokens(self.corpus, rows.valid)
         n_whole = (
@@ -201,11 +199,6 @@ class _Gauge:
     def _directions(self, config: StageConfig) -> int:
         is_both = self.is_both if config.direction == "auto" else config.direction == "both"
         return 2 if is_both else 1
-
-
-def n_groups_of(arch: ArchConfig, config: StageConfig) -> int:
-    """Count the layers, and the decoder; a classifier's embedding is a group of its own, beside its head."""
-    return arch.n_layers + (2 if isinstance(config, ClassifierConfig) else 1)
 
 
 def n_tokens(corpus: Corpus, rows: np.ndarray) -> int:

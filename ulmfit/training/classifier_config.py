@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from ulmfit.text.corpus import Corpus
     from ulmfit.text.holdout import Rows
 
+REREAD = 3  # times that a document is read, from which on it may be learnt by heart (docs/log.md)
+
 
 @dataclass(frozen=True)
 class ClassifierConfig(StageConfig):
@@ -51,6 +53,8 @@ class ClassifierConfig(StageConfig):
     """Dropout of the recurrent weights."""
     drop_mult: float = 1.0
     """Factor of these five dropouts."""
+    reread_drop_mult: float | None = None
+    """Their factor where a document is read three times or more, all epochs together; None for the same."""
     head_p: float = 0.1
     """Dropout of the head's second block (imdb_scripts/train_clas.py)."""
     hidden_sizes: tuple[int, ...] = (50,)
@@ -91,6 +95,9 @@ class ClassifierConfig(StageConfig):
         for name, least in (("few_labels", 2), ("enough_tokens", 1)):
             value = getattr(self, name)
             require(value is None or value >= least, name, value, f"{least} or more")
+        again, highest = self.reread_drop_mult, max(getattr(self, name) for name in DROPOUTS)
+        is_sound = again is None or (again >= 0 and again * highest < 1)
+        require(is_sound, "reread_drop_mult", again, "0 or more, so that no dropout reaches 1")
         require(self.bs >= 2, "bs", self.bs, "2 or more: batch normalisation needs company")
         self.classifier(ArchConfig(), n_outputs=2)
 
@@ -113,16 +120,24 @@ class ClassifierConfig(StageConfig):
         own = self.backward_lr if self.direction == "backward" else None
         return replace(super().plan(), lr=own or self.lr)
 
+    def n_groups(self, lm: ArchConfig) -> int:
+        """Count the layer groups: the embedding is one of its own, and the head."""
+        return lm.n_layers + 2
+
     def phases(self, n_groups: int) -> tuple[Phase, ...]:
         """Lay out the training of a model with so many layer groups."""
         return CLASSIFIER_SCHEDULES[self.schedule].phases(replace(self.plan(), n_groups=n_groups))
 
-    def classifier(self, lm: ArchConfig, *, n_outputs: int) -> ClassifierArch:
-        """Put a head on a language model's encoder, with the dropouts of this stage."""
-        names = (*DROPOUTS, "drop_mult")
+    def classifier(
+        self, lm: ArchConfig, *, n_outputs: int, n_readings: float = 1.0
+    ) -> ClassifierArch:
+        """Put a head on a language model's encoder, with the dropouts of this stage for documents that are read so often."""
+        dropouts = {name: getattr(self, name) for name in DROPOUTS}
+        again = self.reread_drop_mult
+        drop_mult = self.drop_mult if again is None or n_readings < REREAD else again
         return ClassifierArch(
             n_outputs,
-            replace(lm, **{name: getattr(self, name) for name in names}),
+            replace(lm, **dropouts, drop_mult=drop_mult),
             hidden_sizes=self.hidden_sizes,
             head_p=self.head_p,
             pooling=PoolingConfig(bptt=self.seq_len, max_len=self.max_len),

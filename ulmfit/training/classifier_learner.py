@@ -196,7 +196,10 @@ def classifier_learner(
     learnt, known = lesson.added_to(rows), lesson.known(corpus)
     torch.manual_seed(config.seed)
     is_number = labels.kind == "number"
-    arch = config.classifier(lm.arch, n_outputs=len(labels.names))
+    n_groups = config.n_groups(lm.arch)
+    size = lesson.epoch_size(known, config, rows, n_groups=n_groups)
+    n_readings = lesson.n_readings(config, rows, size, n_groups=n_groups)
+    arch = config.classifier(lm.arch, n_outputs=len(labels.names), n_readings=n_readings)
     arch = replace(arch, head_bias=is_number)  # of labels the paper's head has none
     model = Classifier(arch, len(corpus.vocab), precision=config.precision)  # ty: ignore[invalid-argument-type]
     if not config.from_scratch:
@@ -204,7 +207,7 @@ def classifier_learner(
     dls = classifier_dataloaders(
         known,
         rows=learnt,
-        size=lesson.epoch_size(known, config, rows, n_groups=len(model.layer_groups())),
+        size=size,
         bs=config.bs,
         direction=config.direction,
         seed=config.seed,

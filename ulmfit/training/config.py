@@ -217,6 +217,10 @@ class StageConfig:
             shape=self.shape(),
         )
 
+    def n_groups(self, lm: ArchConfig) -> int:
+        """Count the layer groups on top of a language model's sizes: its layers, and the decoder."""
+        return lm.n_layers + 1
+
     def phases(self, n_groups: int) -> tuple[Phase, ...]:
         """Lay out the training of a model with so many layer groups."""
         return SCHEDULES[self.schedule](replace(self.plan(), n_groups=n_groups))

@@ -58,10 +58,26 @@ class Lesson:
         size = config.epoch_size()
         if not len(self.rows):
             return _enough(size, corpus, config, rows.train)
-        n_epochs = sum(phase.epochs for phase in config.phases(n_groups))
-        n_batches = -(-len(self.added_to(rows).train) // config.bs)
-        once = max(-(-n_batches // n_epochs), size.min_batches or 1)
+        once = -(-self.n_batches(config, rows) // n_epochs(config, n_groups))
+        once = max(once, size.min_batches or 1)
         return replace(size, max_batches=min(once, size.max_batches or once))
+
+    def n_readings(
+        self, config: ClassifierConfig, rows: Rows, size: EpochSize, *, n_groups: int
+    ) -> float:
+        """Count how often a document is read in epochs of this size, all of them together."""
+        n_batches = self.n_batches(config, rows)
+        of_epoch = n_batches if (most := size.most(n_batches)) is None else most
+        return n_epochs(config, n_groups) * of_epoch / n_batches
+
+    def n_batches(self, config: ClassifierConfig, rows: Rows) -> int:
+        """Count the batches in which all documents are read once."""
+        return -(-len(self.added_to(rows).train) // config.bs)
+
+
+def n_epochs(config: ClassifierConfig, n_groups: int) -> int:
+    """Count the epochs of all phases."""
+    return sum(phase.epochs for phase in config.phases(n_groups))
 
 
 def _enough(

@@ -126,7 +126,7 @@ CLASSIFIER_PRESETS: dict[str, ClassifierConfig] = {
     "laptop": ClassifierConfig(
         schedule="one_cycle", bs=32, seq_len=72, epochs=6, min_batches=30, max_batches=200, max_valid=500, lr=1e-2,
         factor=1.3, wd=0.01, decoupled_wd=True, clip=1.0, drop_mult=0.2, eps=1e-5, moms=(0.8, 0.7, 0.8), max_len=360,
-        enough_tokens=100_000, few_labels=2000, linear=0.5,
+        reread_drop_mult=0.6, enough_tokens=100_000, few_labels=2000, linear=0.5,
     ),
     # Ours: the demo and the tests.
     "tiny": ClassifierConfig(
