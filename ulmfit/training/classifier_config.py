@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from ulmfit.text.corpus import Corpus
     from ulmfit.text.holdout import Rows
 
-REREAD = 3  # times that a document is read, from which on it may be learnt by heart (docs/log.md)
+REREAD = 10  # times that a document is read, from which on more dropout helps (docs/log.md)
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class ClassifierConfig(StageConfig):
     drop_mult: float = 1.0
     """Factor of these five dropouts."""
     reread_drop_mult: float | None = None
-    """Their factor where a document is read three times or more, all epochs together; None for the same."""
+    """Their factor where a document is read ten times or more, all epochs together; None for the same."""
     head_p: float = 0.1
     """Dropout of the head's second block (imdb_scripts/train_clas.py)."""
     hidden_sizes: tuple[int, ...] = (50,)
