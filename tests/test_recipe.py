@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import shlex
 from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
@@ -281,7 +283,14 @@ def test_fit_in_a_shell_is_fit_in_python(csv: str, tmp_path: Path, capsys: Captu
     assert cli.main(argv) == 0
     said = capsys.readouterr()
     assert said.out == f"{ulmfit.load(out / CLASSIFIER)}\n"
-    assert said.err.endswith(f"wrote {out / CLASSIFIER}\n")
+    *_, wrote, hint = said.err.splitlines()
+    assert wrote == f"wrote {out / CLASSIFIER}"
+    evaluate, predict = (shlex.split(asked) for asked in re.findall("`ulmfit (.*?)`", hint))
+    assert predict.pop() == "TEXTS.csv"
+    assert cli.main([*evaluate, "--no-baselines"]) == 0
+    assert capsys.readouterr().out.count("accuracy") == 1
+    assert cli.main([*predict, csv, "--text", "review"]) == 0
+    assert len(capsys.readouterr().out.splitlines()) == 1 + len(pd.read_csv(csv))
     python = ulmfit.fit(
         csv, tmp_path / "python", preset="tiny", text="review", label="stars", seed=4,
         config=replace(ulmfit.PRESETS["tiny"], min_freq=1), progress=lambda _: None,

@@ -6,6 +6,7 @@ To add a stage: its flags in stage_flags.py, a function here, a line in `cli.VER
 from __future__ import annotations
 
 import contextlib
+import shlex
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import replace
 from functools import partial
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from ulmfit.errors import UserError
 from ulmfit.files import CLASSIFIER, kind_of
 from ulmfit.flags import parse
-from ulmfit.output import print_result, say_written, written_at
+from ulmfit.output import print_result, say, say_written, written_at
 from ulmfit.progress import StageProgress
 from ulmfit.stage_flags import ClassifierFlags, FinetuneFlags, PretrainFlags, StageFlags
 from ulmfit.verb_flags import FitFlags
@@ -97,7 +98,20 @@ def fit(argv: Sequence[str]) -> None:
             max_minutes=flags.max_minutes,
             **_configs(flags),
         )
+    if not flags.json:
+        say(_what_next(flags.out))
     print_result(_manifest(classifier) if flags.json else str(classifier))
+
+
+def _what_next(run: Path) -> str:
+    """Say what to do with a finished run: to measure it on the documents that it did not learn from, and to use it."""
+    from ulmfit.text.corpus import Corpus
+    from ulmfit.text.holdout import with_label
+
+    corpus = Corpus.load(run)
+    split = "" if len(with_label(corpus, corpus.rows("test"))) else " --split valid"
+    place = shlex.quote(str(run))
+    return f"how good is it: `ulmfit evaluate {place}{split}`; answers: `ulmfit predict {place} TEXTS.csv`"
 
 
 def _configs(flags: FitFlags) -> dict[str, Any]:
