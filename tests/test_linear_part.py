@@ -310,6 +310,7 @@ def test_its_logits_are_added(trained: ulmfit.Classifier, demo_corpus: Corpus) -
     found = log_probabilities(np.stack(logits), trained.parts.labels)
     metrics = trained.manifest.provenance.metrics
     assert metrics["valid_accuracy_with_linear"] == pytest.approx((found.argmax(1) == truth).mean())
+    assert "valid_accuracy_with_linear_backward" not in metrics  # it is learnt once
 
     before = stats.gamma(a=WEIGHT + 1, scale=1 / (WEIGHT * USUAL))  # of 1 / temperature
 

@@ -148,7 +148,8 @@ def test_a_direction_that_is_left_of_two_takes_a_process_too(
     folders = {name: tmp_path / name for name in ("forward", "backward")}
     session = Session("pretrain_lm", Heard(), restart=False, max_minutes=None)
     for _ in range(3):
-        both.beforehand(folders, corpus, lm=None, config=PRETRAIN, session=session)
+        configs = {name: replace(PRETRAIN, direction=name) for name in folders}
+        both.beforehand(folders, corpus, lm=None, configs=configs, session=session)
         done = folders["backward" if len(begun) == 2 else "forward"]
         done.mkdir(exist_ok=True)
         (done / MANIFEST).touch()

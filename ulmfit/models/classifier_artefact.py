@@ -186,7 +186,7 @@ def join_classifiers(
 ) -> ClassifierParts:
     """Write a forward and a backward classifier of the same labels and vocabulary as one folder.
 
-    Both learnt their linear parts from the same documents, so that of the forward one stands for both.
+    The forward one's linear part stands for both, which learnt from the same documents.
     """
     for name, one, other in (
         ("labels", forward.labels.names, backward.labels.names),

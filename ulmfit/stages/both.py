@@ -34,7 +34,8 @@ def both(
     with joined(), open_run(out, settings=settings, restart=session.restart) as run:
         if not run.is_finished:
             folders = {name: run.folder / name for name in ("forward", "backward")}
-            beforehand(folders, corpus, lm=lm, config=config, session=session)
+            configs = {name: replace(config, direction=name) for name in folders}
+            beforehand(folders, corpus, lm=lm, configs=configs, session=session)
             for direction, folder in folders.items():
                 train(direction, folder, session.going_on())
             if world().is_first:
@@ -48,7 +49,7 @@ def beforehand(
     corpus: Corpus,
     *,
     lm: LanguageModelPair | None,
-    config: StageConfig,
+    configs: Mapping[str, StageConfig],
     session: Session,
 ) -> None:
     """Train directions side by side where that is faster; whoever trains them next finds them finished.
@@ -65,7 +66,7 @@ def beforehand(
             lm.folder if lm else None,
             corpus,
             folder,
-            config=replace(config, direction=name),
+            config=configs[name],
             max_minutes=session.minutes_left(),
         )
         for name, folder in left.items()

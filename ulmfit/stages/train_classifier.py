@@ -100,13 +100,17 @@ def _both(
     with open_run(out, settings=settings, restart=session.restart) as run:
         if not run.is_finished:
             folders = {lm.direction: run.folder / lm.direction for lm in pair}
-            beforehand(folders, corpus, lm=pair, config=config, session=session)
+            configs = {
+                "forward": replace(config, direction="forward"),
+                "backward": replace(config, direction="backward", linear=None),  # both share one
+            }
+            beforehand(folders, corpus, lm=pair, configs=configs, session=session)
             forward, backward = (
                 _one(
                     lm,
                     corpus,
                     folders[lm.direction],
-                    config=replace(config, direction=lm.direction),
+                    config=configs[lm.direction],
                     session=session.going_on(),
                 )
                 for lm in pair
