@@ -333,6 +333,8 @@ def test_it_is_half_as_loud_as_the_encoder(trained: ulmfit.Classifier, demo_corp
     means = [np.diff(logits).mean() for logits in (linear.logits(documents), encoder)]
     own, other = (np.hypot(m, s) for m, s in zip(means, margins))
     assert own == pytest.approx(0.5 * other, rel=1e-3)
+    said = f"a linear part of {len(linear.grams):,} n-grams is 0.5 times as loud as the encoder"
+    assert said in trained.manifest.provenance.notes[0]
 
 
 def test_it_is_louder_beside_long_documents_and_most_with_few_labels() -> None:
@@ -388,9 +390,12 @@ def test_it_goes_where_the_folder_goes(trained: ulmfit.Classifier, tmp_path: Pat
 def test_a_notebooks_learner_has_it_too(demo_corpus: Corpus, tmp_path: Path) -> None:
     write_tiny_lm(tmp_path / "lm", demo_corpus)
     learn = text_classifier_learner(demo_corpus, tmp_path / "lm", config=CONFIG)
-    assert learn.save_model(tmp_path / "with").parts.linear is not None
+    saved = learn.save_model(tmp_path / "with")
+    assert saved.parts.linear is not None
+    assert "0.5 times as loud" in saved.manifest.provenance.notes[0]
     plain = text_classifier_learner(demo_corpus, tmp_path / "lm", config=replace(CONFIG, linear=None))  # fmt: skip
-    assert plain.save_model(tmp_path / "without").parts.linear is None
+    alone = plain.save_model(tmp_path / "without")
+    assert alone.parts.linear is None and "loud" not in alone.manifest.provenance.notes[0]
 
 
 def test_as_loud_as_nothing_is_no_setting() -> None:

@@ -293,8 +293,9 @@ def test_beside_a_lesson_the_linear_part_is_four_times_as_loud(
     for few_labels, share in ((config.few_labels, 2.0), (None, 0.5)):
         own = replace(config, few_labels=few_labels)
         learn = text_classifier_learner(corpus, tmp_path / "lm", config=own)
-        linear, (encoder, _) = learn.answering().linear, learn.valid_logits()
-        assert linear is not None
+        answering, (encoder, _) = learn.answering(), learn.valid_logits()
+        linear = answering.linear
+        assert linear is not None and f"is {share:g} times as loud" in answering.notice
         margins = [np.diff(x)[:, 0] for x in (linear.logits(learn.valid_documents()), encoder)]
         loud, other = (np.sqrt((margin**2).mean()) for margin in margins)
         assert loud == pytest.approx(share * other, rel=1e-3)

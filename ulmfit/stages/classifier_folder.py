@@ -34,7 +34,7 @@ def write_direction(run: Run, learn: ClassifierLearner, trained: Trained) -> Non
     if answering.accuracy is not None:
         metrics["valid_accuracy_with_linear"] = answering.accuracy
     given = f"{len(learn.rows.train):,} labelled documents"
-    notes = ("; ".join((given, *learn.notices())),)
+    notes = ("; ".join(filter(None, (given, *learn.notices(), answering.notice))),)
     provenance = _provenance(run, corpus, learn.config, metrics, notes)
     save_classifier(
         run.out,

@@ -49,8 +49,17 @@ class Answering:
     labels: LabelSet
     """With the temperature."""
     linear: LinearPart | None
+    loudness: float
+    """How many times as loud as the encoder it is."""
     accuracy: float | None
     """Of both together, on the documents held out; None where the encoder speaks alone."""
+
+    @property
+    def notice(self) -> str:
+        """Say in a few words what speaks beside the encoder."""
+        if self.linear is None:
+            return ""
+        return f"a linear part of {len(self.linear.grams):,} n-grams is {self.loudness:g} times as loud as the encoder"
 
 
 class ClassifierLearner(StageLearner):
@@ -93,7 +102,8 @@ class ClassifierLearner(StageLearner):
         answering, made = self.answering(), self.provenance()
         if answering.accuracy is not None:
             more = {"accuracy_with_linear": answering.accuracy}
-            made = replace(made, metrics={**made.metrics, **more})
+            notes = ("; ".join((*made.notes, answering.notice)),)
+            made = replace(made, metrics={**made.metrics, **more}, notes=notes)
         save_classifier(
             out,
             {self.config.direction: self.answering_weights()},
@@ -119,27 +129,28 @@ class ClassifierLearner(StageLearner):
         """Learn what turns the encoder's logits into answers, from the documents that were held out."""
         labels, accuracy = LabelSet.of(self.corpus), None
         logits, truth = self.valid_logits()
-        linear = self._linear_part(logits)
+        linear, share = self._linear_part(logits)
         if linear is not None:
             logits = logits + linear.logits(self.valid_documents())
             accuracy = float((logits.argmax(1) == truth).mean())
         if labels.kind != "number":
             found = log_probabilities(logits[None], labels)
             labels = labels.tempered(answers_temperature(found, truth))
-        return Answering(labels, linear, accuracy)
+        return Answering(labels, linear, share, accuracy)
 
-    def _linear_part(self, logits: np.ndarray) -> LinearPart | None:
+    def _linear_part(self, logits: np.ndarray) -> tuple[LinearPart | None, float]:
         """Let a linear model learn from the same documents, if it is to speak; the held-out ones' logits say how loud."""
         config = self.config
         assert isinstance(config, ClassifierConfig)
         if config.linear is None or self.corpus.label_kind != "category":
-            return None
+            return None, 0.0
         from ulmfit.training.linear_part import as_loud, fit_linear_part, loudness
 
         learnt, known = self.lesson.added_to(self.rows), self.lesson.known(self.corpus)
         part = fit_linear_part(known, learnt.train, seed=config.seed)
         louder = loudness(self.corpus, self.rows.train, is_taught=bool(len(self.lesson.rows)))
-        return as_loud(part, logits, self.valid_documents(), share=config.linear * louder)
+        share = config.linear * louder
+        return as_loud(part, logits, self.valid_documents(), share=share), share
 
     def valid_documents(self) -> list[np.ndarray]:
         """List the documents that were held out as `valid_logits` has them."""
