@@ -173,27 +173,40 @@ def test_the_unsup_label_of_imdb_is_no_category():
     assert rows(open_source(frame)) == [("a", None, "unsup"), ("b", "pos", "train")]
 
 
+TEXT_FIRST = "text,label\n" + "so fine,pos\ntoo long,neg\n" * 3
+LABEL_FIRST = "label,text\n" + "pos,so fine\nneg,too long\n" * 3
+
+
 @pytest.mark.parametrize(
-    "rows",
-    ['"so dull,neg\nfine,pos\nmy 5",pos\n', '"dull,neg\nmy 5",pos\n', 'fine,pos\n"dull,neg\r\nmy 5",pos\n'],
-)  # fmt: skip
-def test_a_quote_left_open_that_swallows_rows_is_told(tmp_path: Path, rows: str) -> None:
+    ("before", "place", "rows"),
+    [
+        (TEXT_FIRST, 7, '"so dull,neg\nfine,pos\nmy 5",pos\n'),
+        (TEXT_FIRST, 7, '"dull,neg\nmy 5",pos\n'),
+        (TEXT_FIRST, 8, 'fine,pos\n"dull,neg\r\nmy 5",pos\n'),
+        (LABEL_FIRST, 7, 'neg,"so dull\npos,fine\npos,my 5"\n'),
+        (LABEL_FIRST, 7, 'neg,"dull\npos,my 5"\n'),
+        (LABEL_FIRST, 8, 'pos,fine\nneg,"dull\r\npos,my 5"\n'),
+    ],
+)
+def test_a_quote_left_open_that_swallows_rows_is_told(
+    tmp_path: Path, before: str, place: int, rows: str
+) -> None:
     path = tmp_path / "d.csv"
-    path.write_bytes(("text,label\n" + "so fine,pos\ntoo long,neg\n" * 3 + rows).encode())
+    path.write_bytes((before + rows).encode())
     source = open_source(path)
     for _ in range(2):
         list(source.batches())
         (notice,) = source.notices
-        place = 8 if rows.startswith("fine") else 7
         assert f"1 text (row {place}) of d.csv with lines that look like further rows" in notice
 
 
-def test_paragraphs_with_commas_are_no_rows(tmp_path: Path) -> None:
+@pytest.mark.parametrize("step", [1, -1])
+def test_paragraphs_with_commas_are_no_rows(tmp_path: Path, step: int) -> None:
     path = tmp_path / "d.csv"
     text = "Well, I liked it.\n\nBut, it is long\nno comma\n1, 2, 3, neg"
-    rows = [(text, "pos"), ("dull", "neg"), ('a "word",\nor two', "neg"), ("fine", "pos")]
+    rows = [(text, "pos"), ("dull", "neg"), ('a "word",\nor two', "neg"), ("no\ncomma", "pos")]
     with open(path, "w", newline="") as file:
-        csv.writer(file).writerows([("text", "label"), *rows])
+        csv.writer(file).writerows(row[::step] for row in [("text", "label"), *rows])
     source = open_source(path)
     (batch,) = source.batches()
     assert list(batch.fields[0]) == [text for text, _ in rows] and not source.notices

@@ -133,7 +133,7 @@ class CsvTable(FileTable):
             rows = _BoundedRows(self.path)
             for record in csv.reader(rows, delimiter=self._delimiter, strict=True):
                 if len(rows.read) > 1:
-                    self._keep_inner(row, rows.read[:-1])
+                    self._keep_inner(row, _within(record, rows.read))
                 rows.begin()
                 if record:
                     yield record
@@ -171,6 +171,12 @@ class CsvTable(FileTable):
             raise UserError(f"{self.path} is separated by tabs, not commas: name it .tsv")
         if ";" in first[0]:
             raise UserError(f"{self.path} is separated by ';', not by commas: save it with commas, or with tabs as .tsv")  # fmt: skip
+
+
+def _within(record: list[str], lines: list[str]) -> list[str]:
+    """Leave out the first and the last line of a row, unless they lie within its first and its last cell."""
+    begins, ends = ("\n" in record[place] for place in (0, -1))
+    return lines[0 if begins else 1 : None if ends else -1]
 
 
 class _BoundedRows:
