@@ -176,9 +176,10 @@ def test_the_largest_losses_are_those_of_the_documents_named(
     demo_corpus: Corpus, lm: ulmfit.LanguageModel
 ) -> None:
     learn = classifier_learner(demo_corpus, lm)
-    losses, places = ClassificationInterpretation.from_learner(learn).top_losses(3)
+    interpretation = ClassificationInterpretation.from_learner(learn)
+    losses, _, rows = interpretation.top_losses(3, items=True)
     assert demo_corpus.labels is not None
-    for loss, row in zip(losses, learn.rows.valid[places].tolist(), strict=True):
+    for loss, row in zip(losses, rows, strict=True):
         ids = torch.from_numpy(demo_corpus[row].astype(np.int64))[None]
         with torch.no_grad():
             logits = learn.model.eval()(ids, torch.tensor([ids.shape[1]])).logits
@@ -186,6 +187,29 @@ def test_the_largest_losses_are_those_of_the_documents_named(
         torch.testing.assert_close(
             loss, torch.nn.functional.cross_entropy(logits, truth), atol=1e-4, rtol=0
         )
+
+
+@pytest.mark.parametrize("largest", [True, False])
+def test_the_largest_losses_as_a_table(
+    demo_corpus: Corpus, lm: ulmfit.LanguageModel, largest: bool
+) -> None:
+    learn = classifier_learner(demo_corpus, lm)
+    found = learn.top_losses(4, largest=largest)
+    interpretation = ClassificationInterpretation.from_learner(learn)
+    losses, _, rows = interpretation.top_losses(4, largest=largest, items=True)
+    assert found["loss"].tolist() == losses.tolist() and found["document"].tolist() == list(rows)
+    _, _, answers = learn.get_preds(with_decoded=True)
+    said = dict(zip(learn.rows.valid.tolist(), answers.tolist(), strict=True))
+    for _, line in found.iterrows():
+        assert (
+            line["text"].split()
+            == demo_corpus.tokens(line["document"])[: len(line["text"].split())]
+        )
+        assert line["label"] == demo_corpus.label(line["document"])
+        assert line["answer"] == demo_corpus.label_names[said[line["document"]]]
+    assert len(learn.top_losses(10**6)) == len(learn.rows.valid)
+    with pytest.raises(UserError, match=r"learn\.top_losses\(9\) shows the documents"):
+        interpretation.plot_top_losses(3)
 
 
 def test_metrics_of_fastai_see_the_logits_of_a_language_model(

@@ -228,6 +228,8 @@ def test_numbers_and_several_labels_are_shown_as_such(
             learn.show_results(max_n=2)
         assert shown[-1]["label"].tolist() == [expected] * 2
         assert len(shown[-1]["answer"]) == 2
+        worst = learn.top_losses(2)
+        assert worst["label"].tolist() == [expected] * 2 and worst["loss"].is_monotonic_decreasing
 
 
 def test_fastai_interprets_a_classifier(learn: ClassifierLearner) -> None:

@@ -108,7 +108,8 @@ class _Loader:
         """
         if given or others.keys() - {"drop_last", "get_idxs"}:
             raise UserError(
-                "a loader reads documents of its corpus: learn.save_model(OUT).predict(texts) answers new texts"
+                "a loader reads documents of its corpus: learn.save_model(OUT).predict(texts) answers new texts, "
+                "and a classifier's learn.top_losses(9) shows the documents with the largest losses"
             )
         other = copy.copy(self)
         if shuffle is not None:
@@ -185,6 +186,11 @@ class ClassifierLoader(_Loader):
         if corpus.labels is not None and len(with_label(corpus, dataset.rows)):
             kind = np.int64 if corpus.label_kind == "category" else np.float32
             self._labels = corpus.labels[dataset.rows].astype(kind)
+
+    @property
+    def items(self) -> list[int]:
+        """The documents, as numbers in the corpus."""
+        return self.dataset.rows.tolist()
 
     def get_idxs(self) -> np.ndarray:
         """Give the order in which the coming pass reads: `Learner.get_preds` undoes it."""

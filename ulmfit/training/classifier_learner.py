@@ -10,7 +10,7 @@ import math
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -30,6 +30,7 @@ from ulmfit.models.manifest import require_no_stage
 from ulmfit.models.parts import TextPipeline
 from ulmfit.text.batches import classifier_dataloaders
 from ulmfit.text.corpus import Corpus
+from ulmfit.text.display import classifier_table
 from ulmfit.text.holdout import Rows
 from ulmfit.training.callbacks import ShowLogits
 from ulmfit.training.classifier_config import ClassifierConfig
@@ -40,6 +41,9 @@ from ulmfit.training.lesson import Lesson, asked
 from ulmfit.training.losses import DocumentLoss, SumMetric
 from ulmfit.training.metrics import DOCUMENT_METRICS, DocumentSums, Measured
 from ulmfit.training.temperature import answers_temperature
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,6 +99,20 @@ class ClassifierLearner(StageLearner):
     def get_preds(self, ds_idx: int = 1, dl: Any = None, *args: Any, **kwargs: Any) -> Any:
         """Answer each document of a loader once, in the order of the loader's documents."""
         return super().get_preds(ds_idx, self.in_order(ds_idx, dl), *args, **kwargs)
+
+    def top_losses(self, k: int = 9, *, largest: bool = True) -> pd.DataFrame:
+        """Tabulate the held-out documents that are answered worst, or best: their numbers in the corpus, and what was said."""
+        with self.no_bar():
+            _, _, answers, losses = self.get_preds(with_decoded=True, with_loss=True)
+        places = losses.argsort(descending=largest, stable=True)[:k]
+        rows = self.dls.valid.dataset.rows[places.numpy()].tolist()
+        documents = [self.corpus[row].tolist() for row in rows]
+        assert self.corpus.labels is not None
+        labels = [self.corpus.labels[row].tolist() for row in rows]
+        batch = [documents, [len(ids) for ids in documents], labels]
+        table = classifier_table(self.corpus, batch, answers[places].tolist())
+        table.insert(0, "document", rows)
+        return table.assign(loss=losses[places].tolist())
 
     def save_model(self, out: str | Path) -> TrainedClassifier:
         """Write the weights as they are, measured, as a classifier's folder, and open it."""
