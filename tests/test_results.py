@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import random
 import re
@@ -16,6 +17,12 @@ from ulmfit.evaluation.intervals import wilson
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "results"
 IMDB = RESULTS / "imdb-laptop"
+NAMES = {"NB-SVM": "nbsvm", "TF-IDF + logistic regression": "tfidf"}
+OURS = {
+    "IMDb, ours": ("imdb-50-labels", "imdb-few-labels", "imdb-1000-labels", "imdb-5000-labels"),
+    "ours, which has read the labelled texts alone": ("imdb-labelled-only",),
+    "TREC-6, ours": ("trec-labels-reread",),
+}  # fmt: skip
 pytestmark = pytest.mark.skipif(not RESULTS.is_dir(), reason="a source archive has no results")
 
 
@@ -46,6 +53,38 @@ def test_the_readme_says_what_came_out() -> None:
         found = wilson(round(share * 25_000), 25_000)
         low, high = 100 * found.low, 100 * found.high
         assert f"{100 * share:.2f} [{low:.2f}, {high:.2f}]" in readme
+
+
+def test_the_readme_says_what_few_labels_came_to() -> None:
+    """Each cell of its table is a mean over the seeds of a summary in `results`."""
+    lines = (ROOT / "README.md").read_text().splitlines()
+    first = next(place for place, line in enumerate(lines) if line.startswith("| labels | 50 |"))
+    header, _, *rows = itertools.takewhile(lambda line: line.startswith("|"), lines[first:])
+    budgets = [int(re.sub(r"\D", "", cell)) for cell in cells(header)[1:]]
+    n_checked, group = 0, ""
+    for name, *figures in map(cells, rows):
+        group = name if name.endswith(", ours") else group  # baselines had their labels
+        found = errors_in(OURS[name if name in OURS else group], NAMES.get(name, "ulmfit"))
+        told = {n: float(figure) for n, figure in zip(budgets, figures) if figure}
+        assert told == {n: pytest.approx(found[n], abs=0.0501) for n in told}, name
+        n_checked += len(told)
+    assert n_checked > 40
+
+
+def cells(line: str) -> list[str]:
+    """Split a row of a table."""
+    return [cell.strip().strip("*") for cell in line.strip("|").split("|")]
+
+
+def errors_in(folders: tuple[str, ...], name: str) -> dict[int, float]:
+    """Give the errors in percent over the labels given; baselines as those who answered beside them."""
+    found: dict[int, float] = {}
+    for folder in folders:
+        for summary in json.loads((RESULTS / folder / "results.json").read_text())["summaries"]:
+            accuracies = {each["name"]: each["accuracy"] for each in summary["baselines"]}
+            accuracies["ulmfit"] = summary["spread"]["mean"]
+            found[summary["n_given"]] = 100 * (1 - accuracies[name])
+    return found
 
 
 def test_the_classifier_is_there_and_answers() -> None:
