@@ -6,7 +6,9 @@ import math
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
+from itertools import count
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import numpy as np
@@ -124,6 +126,33 @@ def test_threads_do_not_meet(both: Path) -> None:
     alone = {text: exact(clf, [text])[0] for text in TEXTS}
     for job, rows in zip(jobs, found):
         np.testing.assert_allclose(rows, [alone[text] for text in job], atol=CLOSE, rtol=0)
+
+
+def test_others_may_use_the_tokenizer_meanwhile(both: Path) -> None:
+    clf = Classifier.load(both)
+    expected = exact(Classifier.load(both), TEXTS)
+    is_over = Event()
+
+    def tokenize() -> None:
+        for n in count():
+            list(clf.tokenizer.tokenize([f"word{n}", *TEXTS]))
+            clf.tokenizer.forget()
+            if is_over.is_set():
+                return
+
+    with ThreadPoolExecutor(6) as pool:
+        others = [pool.submit(tokenize) for _ in range(2)]
+        found = list(pool.map(lambda _: exact(clf, TEXTS), range(40)))
+        is_over.set()
+    assert not any(other.exception() for other in others)
+    for rows in [*found, exact(clf, TEXTS)]:
+        np.testing.assert_allclose(rows, expected, atol=CLOSE, rtol=0)
+
+
+def test_an_autocast_around_changes_nothing(clf: Classifier) -> None:
+    expected = exact(clf, TEXTS)
+    with torch.autocast("cpu", torch.bfloat16):
+        np.testing.assert_array_equal(exact(clf, TEXTS), expected)
 
 
 def test_bf16_only_rounds(clf: Classifier) -> None:

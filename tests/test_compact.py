@@ -53,6 +53,13 @@ def test_what_is_no_matrix_stays_as_it_is() -> None:
     }
 
 
+def test_half_precision_keeps_what_it_cannot_hold() -> None:
+    """The last layer of a classifier of numbers is in their unit."""
+    weights = {"bias": torch.tensor([2010.4]), "w": torch.tensor([[3e5, 1.0]])}
+    found = unpack(pack(weights, storage="fp16"))
+    assert all(torch.equal(found[name], tensor) for name, tensor in weights.items())
+
+
 @pytest.fixture(scope="module")
 def folder(demo_corpus: Corpus, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_tiny_lm(tmp_path_factory.mktemp("lm") / "lm", demo_corpus).folder

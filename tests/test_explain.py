@@ -337,6 +337,13 @@ def test_what_was_not_pooled_is_said(tiny: dict[tuple[str, str], Classifier]) ->
     assert set(found.weights[-n_unpooled:]) == {0.0} and 0.0 not in found.weights[:100]
 
 
+@pytest.mark.parametrize("method", METHODS)
+def test_what_is_on_around_changes_nothing(decided: Classifier, method: str) -> None:
+    expected = exact(decided, TEXT, method=method)
+    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
+        assert exact(decided, TEXT, method=method) == expected
+
+
 # --- as a value, shown
 
 

@@ -42,6 +42,10 @@ def test_they_are_computed_once_for_the_same_labels(
         assert np.array_equal(one.answers.is_right, three.answers.is_right)
         assert (one.n_train, two.fit_seconds) == (three.n_train, three.fit_seconds)
     assert answers(given[1:])[1].n_train == len(given) - 1
+    monkeypatch.setattr(kept, "__version__", "another")
+    monkeypatch.setattr(kept, "run_baseline", lambda *_: pytest.fail("trained again"))
+    with pytest.raises(pytest.fail.Exception, match="trained again"):
+        answers(given)
 
 
 def test_half_written_answers_do_not_count(demo_corpus: Corpus, tmp_path: Path) -> None:

@@ -214,6 +214,25 @@ def test_threads_do_not_meet(lm: LanguageModel) -> None:
         assert list(pool.map(work, jobs * 3)) == alone * 3
 
 
+def test_a_tokenizer_that_forgets_changes_nothing(folder: Path) -> None:
+    lm = LanguageModel.load(folder)
+    lm.score(["dull film"])
+    lm.tokenizer.forget()
+    assert lm.score([PROMPT]) == LanguageModel.load(folder).score([PROMPT])
+
+
+def test_an_autocast_around_changes_nothing(lm: LanguageModel) -> None:
+    ids = torch.tensor([read_ids(lm, PROMPT)])
+
+    def answers() -> tuple:
+        scores = [score.nats for score in lm.score(TEXTS)]
+        return lm.logits(ids).tolist(), scores, lm.embed(TEXTS).tolist(), lm.generate("", 9, seed=0)  # fmt: skip
+
+    expected = answers()
+    with torch.autocast("cpu", torch.bfloat16):
+        assert repr(answers()) == repr(expected)
+
+
 # --- scores and embeddings
 
 

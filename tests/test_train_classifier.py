@@ -451,6 +451,9 @@ def test_prices_are_learnt_whatever_their_unit(unit: float, tmp_path: Path) -> N
         learn.fit_phases()
         found, truth = learn.get_preds()
     saved = learn.save_model(tmp_path / "clf")
+    assert not any("label_smoothing" in notice for notice in learn.notices())
+    learn.config = replace(LEARNING, label_smoothing=0.1)
+    assert any("label_smoothing" in notice for notice in learn.notices())
     documents = [corpus[row] for row in learn.rows.valid.tolist()]
     np.testing.assert_allclose(
         saved.probabilities(documents, precision="fp32"), found, rtol=1e-4, atol=1e-3 * unit

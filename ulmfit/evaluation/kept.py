@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ulmfit import __version__
 from ulmfit.evaluation.answers import Answers
 from ulmfit.evaluation.baselines import BaselineAnswers, run_baseline
 from ulmfit.files import atomic_file, fingerprint, read_json, write_json
@@ -43,7 +44,8 @@ def baseline_answers(
         if keep is None:
             yield run_baseline(name, *texts())
             continue
-        key = fingerprint([name, corpus.fingerprint, numbers, version("scikit-learn")])[:16]
+        made_by = version("scikit-learn"), __version__
+        key = fingerprint([name, corpus.fingerprint, numbers, *made_by])[:16]
         facts, scores = keep / f"{name}-{key}.json", keep / f"{name}-{key}.npy"
         if not facts.is_file():  # it is written last
             _write(run_baseline(name, *texts()), facts, scores)

@@ -21,7 +21,7 @@ from ulmfit.inference.reading import BATCH_TOKENS
 from ulmfit.inference.texts import Fields, TextEncoder, cut, fields_of
 from ulmfit.markup import facts
 from ulmfit.models.classifier_artefact import ClassifierParts, load_classifier
-from ulmfit.models.precision import Precision, whole_range
+from ulmfit.models.precision import Precision, whole_range, without_autocast
 from ulmfit.models.threads import each
 from ulmfit.text.buckets import DocumentBatches, PaddedBatch
 
@@ -238,6 +238,7 @@ class Classifier:
         found = np.empty((len(documents), len(self.labels)), np.float32)
 
         @torch.no_grad()
+        @without_autocast
         def answer(batch: PaddedBatch) -> tuple[np.ndarray, np.ndarray]:
             output = model(torch.from_numpy(batch.ids), torch.from_numpy(batch.lengths))
             return batch.places, output.logits.numpy()

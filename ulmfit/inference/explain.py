@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
+import torch
 
 from ulmfit.config import require
 from ulmfit.errors import UserError, nearest
@@ -21,7 +22,7 @@ from ulmfit.inference.occlusion import MAX_TOKENS, occlusion_note, occlusion_rea
 from ulmfit.inference.pooling_path import TokenParts, pooling_parts
 from ulmfit.inference.texts import Fields
 from ulmfit.inference.token_words import Words, words_of
-from ulmfit.models.precision import Precision
+from ulmfit.models.precision import Precision, without_autocast
 
 if TYPE_CHECKING:
     from ulmfit.inference.classifier import Classifier
@@ -54,6 +55,8 @@ def explain(
     )
 
 
+@torch.inference_mode(False)
+@without_autocast
 def explain_tokens(
     classifier: Classifier,
     tokens: Sequence[str],

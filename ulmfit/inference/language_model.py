@@ -25,7 +25,7 @@ from ulmfit.inference.sampling import Sampling, new_generator
 from ulmfit.inference.texts import TextEncoder, checked
 from ulmfit.markup import facts
 from ulmfit.models.artefact import LanguageModelParts, load_language_model
-from ulmfit.models.precision import Precision
+from ulmfit.models.precision import Precision, without_autocast
 from ulmfit.models.state import State
 from ulmfit.text.lm_stream import is_backward
 from ulmfit.text.rules import EOS, FLD, PAD, UNK
@@ -140,6 +140,7 @@ class LanguageModel:
         )
 
     @torch.no_grad()
+    @without_autocast
     def logits(self, ids: np.ndarray | Tensor) -> Tensor:
         """Give the logits (bs, seq_len, n_vocab) after each of `ids` (bs, seq_len), in the order given."""
         ids = torch.as_tensor(ids).long()
@@ -204,6 +205,7 @@ class LanguageModel:
         return pooled_states(self._model, documents, direction=self.direction).numpy()
 
     @torch.no_grad()
+    @without_autocast
     def _continue(
         self,
         ids: Tensor,

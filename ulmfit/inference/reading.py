@@ -14,6 +14,7 @@ from torch import Tensor
 
 from ulmfit.models.fused_loss import linear_cross_entropy
 from ulmfit.models.language_model import LanguageModel, LMOutput
+from ulmfit.models.precision import without_autocast
 from ulmfit.models.state import State, select
 from ulmfit.text.buckets import DocumentBatches, PaddedBatch
 
@@ -71,6 +72,7 @@ def _read_batch(model: LanguageModel, batch: PaddedBatch) -> Iterator[Piece]:
 
 
 @torch.no_grad()
+@without_autocast
 def negative_log_likelihoods(
     model: LanguageModel, documents: Sequence[np.ndarray], *, direction: str
 ) -> Tensor:
@@ -93,6 +95,7 @@ def negative_log_likelihoods(
 
 
 @torch.no_grad()
+@without_autocast
 def pooled_states(
     model: LanguageModel, documents: Sequence[np.ndarray], *, direction: str
 ) -> Tensor:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from threading import Lock
 from typing import TypeVar
 
 import numpy as np
@@ -64,18 +63,17 @@ def cut(items: Iterable[Item], n_characters: Callable[[Item], int]) -> Iterator[
 
 
 class TextEncoder:
-    """Turn texts into ids of a vocabulary, one thread at a time: the tokenizer remembers words."""
+    """Turn texts into ids of a vocabulary; others may use the tokenizer, and make it forget, meanwhile."""
 
     def __init__(self, tokenizer: Tokenizer, vocab: Vocab) -> None:
         self.tokenizer, self.vocab = tokenizer, vocab
-        self._ids = np.empty(0, np.int64)  # of the tokenizer's codes
-        self._lock = Lock()
+        self._forget()
 
     def encode(self, texts: Sequence[str], *more: Sequence[str]) -> list[np.ndarray]:
         """Return the ids of each text; `more` are further columns, where a document has several."""
         if not texts:
             return []
-        with self._lock:
+        with self.tokenizer.lock:
             self._forget_many()
             coded = self.tokenizer.code([texts, *more])
             spans = self.tokenizer.coder.spans
@@ -87,7 +85,7 @@ class TextEncoder:
 
     def tokens(self, *fields: str) -> list[str]:
         """Return the tokens of a document, those included that the vocabulary lacks."""
-        with self._lock:
+        with self.tokenizer.lock:
             self._forget_many()
             codes = self.tokenizer.code([[text] for text in fields]).codes
             return [self.tokenizer.coder.tokens[code] for code in codes.tolist()]
@@ -96,4 +94,9 @@ class TextEncoder:
         """Bound the memory: what is common is soon met again."""
         if len(self.tokenizer.coder) > REMEMBERED:
             self.tokenizer.forget()
-            self._ids = np.empty(0, np.int64)
+        if self.tokenizer.coder is not self._coder:
+            self._forget()
+
+    def _forget(self) -> None:
+        self._coder = self.tokenizer.coder
+        self._ids = np.empty(0, np.int64)  # of its codes

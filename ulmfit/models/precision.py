@@ -8,14 +8,17 @@ is on; everything else is float32.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
-from typing import Literal
+from functools import cache, wraps
+from typing import Literal, ParamSpec, TypeVar
 
 import torch
 from torch import Tensor
 
 Precision = Literal["auto", "bf16", "fp32", "int8"]
+Given = ParamSpec("Given")
+Result = TypeVar("Result")
 
 # A weight is cast once a call. Multiplied fewer times than this, casting costs more than it saves.
 MIN_USES = 16
@@ -32,6 +35,17 @@ def product_dtype(weight: Tensor, precision: Precision, *, n_uses: int) -> torch
     if weight.device.type != "cpu" or weight.dtype != torch.float32 or n_uses < MIN_USES:
         return weight.dtype
     return torch.bfloat16 if has_fast_bf16() else weight.dtype
+
+
+def without_autocast(function: Callable[Given, Result]) -> Callable[Given, Result]:
+    """Let answers have the precision that was asked for, whatever autocast their caller has on."""
+
+    @wraps(function)
+    def called(*args: Given.args, **kwargs: Given.kwargs) -> Result:
+        with torch.autocast("cpu", enabled=False):
+            return function(*args, **kwargs)
+
+    return called
 
 
 @cache

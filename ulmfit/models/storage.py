@@ -17,19 +17,20 @@ _INT8, _SCALE = ".int8", ".scale"
 
 
 def pack(weights: Mapping[str, Tensor], *, storage: str) -> dict[str, Tensor]:
-    """Prepare tensors for a file; whole numbers stay as they are, and so do vectors where matrices become integers.
+    """Prepare tensors for a file: matrices in its format, vectors and whole numbers as they are.
 
     A model that is being trained may hold views; a file wants plain tensors.
     """
     packed: dict[str, Tensor] = {}
     for name, tensor in weights.items():
         plain = tensor.detach().cpu()
-        if not plain.is_floating_point():
-            packed[name] = plain.contiguous()
-        elif storage == "int8" and plain.ndim == 2:
+        is_matrix = plain.is_floating_point() and plain.ndim == 2
+        if is_matrix and storage == "int8":
             packed |= _rounded(name, plain.float())
+        elif is_matrix and storage == "fp16" and _fits_half(plain):
+            packed[name] = plain.half().contiguous()
         else:
-            packed[name] = plain.to(_half_or_single(storage)).contiguous()
+            packed[name] = (plain.float() if plain.is_floating_point() else plain).contiguous()
     return packed
 
 
@@ -47,8 +48,9 @@ def unpack(packed: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return weights
 
 
-def _half_or_single(storage: str) -> torch.dtype:
-    return torch.float16 if storage == "fp16" else torch.float32
+def _fits_half(matrix: Tensor) -> bool:
+    """Tell whether half precision, which ends at 65,504, holds all of it."""
+    return bool(matrix.half().isfinite().all())
 
 
 def _rounded(name: str, matrix: Tensor) -> dict[str, Tensor]:

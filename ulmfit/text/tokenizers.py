@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cached_property
 from itertools import islice
+from threading import RLock
 
 from ulmfit.config import TextConfig
 from ulmfit.errors import UserError
@@ -37,10 +38,11 @@ TOKENIZERS: dict[str, Callable[[TextConfig], Splitter]] = {
 
 
 class Tokenizer:
-    """Rules and a splitter, with a memory of the words it has met."""
+    """Rules and a splitter, with a memory of the words it has met, which one thread at a time uses."""
 
     def __init__(self, config: TextConfig) -> None:
         self.config = config
+        self.lock = RLock()
         self.splitter = TOKENIZERS[config.tokenizer](config)
         self.fingerprint = fingerprint(
             [VERSION, config.rules, config.tokenizer, self.splitter.fingerprint]
@@ -53,8 +55,9 @@ class Tokenizer:
 
     def forget(self) -> None:
         """Begin with an empty memory, and with new codes."""
-        self.splitter.forget()
-        self.__dict__.pop("coder", None)
+        with self.lock:
+            self.splitter.forget()
+            self.__dict__.pop("coder", None)
 
     def tokenize(self, texts: Iterable[str]) -> Iterator[list[str]]:
         """Yield each text's tokens, the first of which is `xxbos`."""
@@ -64,13 +67,15 @@ class Tokenizer:
             )
         source = iter(texts)
         while batch := list(islice(source, _TEXTS_AT_ONCE)):
-            coded = self.code([batch])
-            tokens, codes = self.coder.tokens, iter(coded.codes.tolist())
-            yield from ([tokens[code] for code in islice(codes, n)] for n in coded.lengths.tolist())
+            with self.lock:
+                coded = self.code([batch])
+                tokens = iter([self.coder.tokens[code] for code in coded.codes.tolist()])
+            yield from (list(islice(tokens, n)) for n in coded.lengths.tolist())
 
     def code(self, fields: Sequence[Sequence[str]]) -> Coded:
         """Code the documents whose text columns are `fields`."""
-        return self.coder.code(fields)
+        with self.lock:
+            return self.coder.code(fields)
 
     def decode(self, tokens: Iterable[str]) -> str:
         """Join tokens to readable text."""

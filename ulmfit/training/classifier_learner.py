@@ -79,7 +79,10 @@ class ClassifierLearner(StageLearner):
 
     def notices(self) -> tuple[str, ...]:
         """Say what is held out, and what is learnt from that nobody labelled."""
-        return tuple(filter(None, (self.rows.notice, self.lesson.notice)))
+        unused = ""
+        if not self.is_likelihood and self.config.label_smoothing:
+            unused = "label_smoothing is for labels, and these are numbers: it changes nothing"
+        return tuple(filter(None, (self.rows.notice, self.lesson.notice, unused)))
 
     def n_tokens(self) -> int:
         """Count the tokens of the batch at hand, without padding."""
