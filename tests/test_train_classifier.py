@@ -223,7 +223,9 @@ def test_an_interrupted_run_ends_with_the_same_bits(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("ulmfit.training.resume.MINUTES", 0.0)
-    config = replace(CONFIG, schedule="freez_discr_stlr", epochs=1, n_labels=40, drop_mult=1.0)
+    config = replace(
+        CONFIG, schedule="freez_discr_stlr", epochs=1, n_labels=40, drop_mult=1.0, adversarial=0.02
+    )
     whole = ulmfit.train_classifier(lm, corpus, tmp_path / "whole", config=config, progress=silent)
     seen = 0
 

@@ -113,14 +113,17 @@ class Classifier(nn.Module):
         }
         self.encoder.load_state_dict(own)
 
-    def forward(self, ids: Tensor, lengths: Tensor) -> ClassifierOutput:
+    def forward(
+        self, ids: Tensor, lengths: Tensor, nudge: Tensor | None = None
+    ) -> ClassifierOutput:
         """Classify documents `ids` (bs, width), of which the first `lengths` (bs,) count, in any order.
 
         What stands behind a document's length is not read. An empty one counts as one padding token.
+        `nudge` (bs, width, emb_sz) is added to the embedded tokens that are pooled.
         """
         lengths = lengths.to(ids.device)
         if not ids.shape[1]:
-            ids = F.pad(ids, (0, 1), value=PAD_ID)
+            ids, nudge = F.pad(ids, (0, 1), value=PAD_ID), None
         if len(lengths) and lengths.max() > ids.shape[1]:
             raise ValueError(f"a length of {lengths.max()} and only {ids.shape[1]} columns of ids")
         pooling = self.arch.pooling
@@ -128,9 +131,12 @@ class Classifier(nn.Module):
         weights = self.encoder.drop_weights() if pooling.shared_mask else None
         state = self._before(ids, firsts, weights)
         n_pooled, order = (lengths.clamp(min=1) - firsts).sort(descending=True, stable=True)
-        windows = _windows(ids[order], firsts[order], lengths[order], n_pooled)
+        longest = int(n_pooled[0]) if len(n_pooled) else 0
+        places = firsts[order, None] + torch.arange(longest, device=ids.device)
+        windows = _windows(ids, order, places).masked_fill(places >= lengths[order, None], PAD_ID)
+        nudges = None if nudge is None else _windows(nudge, order, places)
         state = None if state is None else select(state, order)
-        return self._read(windows, n_pooled, order, state, weights)
+        return self._read(windows, n_pooled, order, state, weights, nudges)
 
     @torch.no_grad()
     def _before(
@@ -155,6 +161,7 @@ class Classifier(nn.Module):
         order: Tensor,
         state: State | None,
         weights: tuple[Tensor, ...] | None,
+        nudge: Tensor | None,
     ) -> ClassifierOutput:
         """Read what is pooled, the longest first: the rows that go on are always the first ones."""
         pooling, sizes = self.arch.pooling, lengths.tolist()
@@ -168,6 +175,7 @@ class Classifier(nn.Module):
                 ids[:n, start:stop],
                 None if state is None else select(state, slice(n)),
                 weights=weights,
+                nudge=None if nudge is None else nudge[:n, start:stop],
             )
             state = detach(encoded.state) if pooling.detach_chunks else encoded.state
             pool = pool.add(encoded.raw, lengths[:n] - start)
@@ -205,12 +213,9 @@ def chunk_edges(sizes: Sequence[int], *, bptt: int, shortest: int) -> list[int]:
     return edges
 
 
-def _windows(ids: Tensor, firsts: Tensor, ends: Tensor, sizes: Tensor) -> Tensor:
-    """Cut tokens `firsts` to `ends` (bs,) out of documents, with padding behind; the first row has the largest of `sizes`."""
-    steps = torch.arange(int(sizes[0]) if len(sizes) else 0, device=ids.device)
-    places = firsts[:, None] + steps
-    found = ids.gather(1, places.clamp(max=ids.shape[1] - 1))
-    return found.masked_fill(places >= ends[:, None], PAD_ID)
+def _windows(values: Tensor, order: Tensor, places: Tensor) -> Tensor:
+    """Take what stands in rows `order` (bs,) at `places` (bs, steps); behind the last column, what stands there."""
+    return values[order[:, None], places.clamp(max=values.shape[1] - 1)]
 
 
 def _with_rows(chunk: Tensor, bs: int) -> Tensor:

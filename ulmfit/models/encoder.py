@@ -80,10 +80,12 @@ class Encoder(nn.Module):
         state: State | None = None,
         *,
         weights: tuple[Tensor, ...] | None = None,
+        nudge: Tensor | None = None,
     ) -> Encoded:
         """Read `ids` (bs, seq_len), going on from `state` or from the beginning of a text.
 
-        `weights` come from `drop_weights`; without them, this call draws masks of its own.
+        `weights` come from `drop_weights`; without them, this call draws masks of its own. `nudge` (bs, seq_len, emb_sz)
+        is added to the embedded text.
         """
         weights = self.drop_weights() if weights is None else weights
         embedding = _Shared.apply(self.embedding.weight)
@@ -93,6 +95,8 @@ class Encoder(nn.Module):
         x = embedding_dropout(
             ids.t(), embedding, self._p("embed_p"), pad_id=PAD_ID, is_sparse=is_sparse
         )  # (seq_len, bs, emb_sz)
+        if nudge is not None:
+            x = x + nudge.transpose(0, 1)
         x = locked_dropout(x, self._p("input_p"))
         after = []
         for depth, layer in enumerate(cast("Iterable[RecurrentLayer]", self.rnns)):

@@ -116,7 +116,7 @@ class Accumulate(Callback):
 
     def after_loss(self) -> None:
         """Weigh the batch so that a step sees the mean over its batches."""
-        self.learn.loss_grad = self.loss_grad / self._size()
+        self.learn.loss_grad = self.loss_grad / self.size()
 
     def before_step(self) -> None:
         """Skip the step while batches are missing."""
@@ -128,7 +128,8 @@ class Accumulate(Callback):
         n_read = self.learn.dls.train.state().batch
         return n_read % self.n_batches == 0 or n_read == self.n_iter
 
-    def _size(self) -> int:
+    def size(self) -> int:
+        """Count the batches of the step to which the batch at hand belongs."""
         before = (self.learn.dls.train.state().batch - 1) // self.n_batches * self.n_batches
         return min(self.n_batches, self.n_iter - before)
 

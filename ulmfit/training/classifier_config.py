@@ -55,6 +55,8 @@ class ClassifierConfig(StageConfig):
     """Factor of these five dropouts."""
     reread_drop_mult: float | None = None
     """Their factor where a document is read ten times or more, all epochs together; None for the same."""
+    adversarial: float = 0.0
+    """Share of its length by which an embedded document is moved to where its loss grows, and learnt from once more, in twice the time (Miyato et al. 2017: some 0.016); 0: never."""
     head_p: float = 0.1
     """Dropout of the head's second block (imdb_scripts/train_clas.py)."""
     hidden_sizes: tuple[int, ...] = (50,)
@@ -92,6 +94,7 @@ class ClassifierConfig(StageConfig):
             "none, balanced",
         )
         require(self.n_labels is None or self.n_labels >= 2, "n_labels", self.n_labels, "2 or more")
+        require(0 <= self.adversarial < 1, "adversarial", self.adversarial, "0 or more, below 1")
         for name, least in (("few_labels", 2), ("enough_tokens", 1)):
             value = getattr(self, name)
             require(value is None or value >= least, name, value, f"{least} or more")

@@ -32,6 +32,7 @@ from ulmfit.text.batches import classifier_dataloaders
 from ulmfit.text.corpus import Corpus
 from ulmfit.text.display import classifier_table
 from ulmfit.text.holdout import Rows
+from ulmfit.training.adversary import Adversary
 from ulmfit.training.callbacks import ShowLogits
 from ulmfit.training.classifier_config import ClassifierConfig
 from ulmfit.training.config import least_clean, require_config
@@ -260,7 +261,7 @@ def classifier_learner(
         ),
         loss=metric("loss", DOCUMENT_METRICS["loss"]),
         metrics=[metric(name, DOCUMENT_METRICS[name]) for name in names],
-        cbs=[ShowLogits()],
+        cbs=[ShowLogits(), *([Adversary(config.adversarial)] if config.adversarial else [])],
     )
     learn.corpus, learn.rows, learn.lesson, learn.parent = corpus, rows, lesson, lm.fingerprint
     learn.protocol = config.protocol
