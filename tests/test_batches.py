@@ -239,7 +239,7 @@ def test_labels_have_the_type_their_loss_needs(label_kind, dtype, shape):
     assert (labels.dtype, labels.shape) == (dtype, shape)
     if label_kind == "number":  # the label of the fake corpus is the length of the document
         assert labels.tolist() == lengths.tolist()
-    assert dls.n_inp == 2
+    assert dls.n_inp == 2 and dls.c == (1 if label_kind == "number" else 3)
 
 
 def test_unlabelled_documents_make_batches_without_labels():
@@ -255,6 +255,14 @@ def test_documents_without_label_beside_others_that_have_one():
     assert [len(batch) for batch in dls.valid] == [2] * len(dls.valid)
     assert len(dls.train.one_batch()) == 3
     assert list(dls.valid.table().columns) == ["text"]
+
+
+def test_what_is_learnt_from_has_a_label():
+    corpus = make_corpus()
+    corpus.labels[corpus.rows("train")[::2]] = -1
+    dls = classifier_dataloaders(corpus, bs=9, device="cpu")
+    assert dls.train.items == corpus.rows("train")[1::2].tolist()
+    assert all((labels >= 0).all() for *_, labels in dls.train)
 
 
 def test_tables_show_the_words_and_not_the_padding(capsys):

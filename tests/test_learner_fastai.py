@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 import torch
 from fastai.callback.core import Callback
-from fastai.callback.training import GradientClip
+from fastai.callback.training import GradientAccumulation, GradientClip
 from fastai.interpret import ClassificationInterpretation
 from fastai.metrics import F1Score, Perplexity, R2Score, accuracy, mae, rmse, top_k_accuracy
 from sklearn.metrics import classification_report
@@ -157,6 +157,14 @@ def test_callbacks_that_cannot_work_say_why(
                 learn.fit_one_cycle(1, cbs=[given])
         assert [cb.name for cb in learn.cbs] == names
         learn.fit(1, cbs=GradientClip(0.1))
+
+
+def test_batches_are_not_added_up_twice(demo_corpus: Corpus, lm: ulmfit.LanguageModel) -> None:
+    config = replace(CLASSIFIER, accumulate=2)
+    twice = ulmfit.text_classifier_learner(demo_corpus, lm, config=config)
+    with pytest.raises(UserError, match="accumulate in the config adds up 2 batches already"):
+        twice.fit(1, cbs=GradientAccumulation(16))
+    classifier_learner(demo_corpus, lm).fit(1, cbs=GradientAccumulation(16))
 
 
 def test_a_report_is_that_of_scikit_learn(

@@ -12,6 +12,7 @@ import pytest
 import torch
 from fastai.metrics import accuracy
 from tiny_lm import write_tiny_lm
+from torch.nn import functional as F
 
 import ulmfit
 from ulmfit.errors import UserError
@@ -70,6 +71,25 @@ def test_documents_without_label_are_answered_as_well(
     with learn.no_bar(), learn.no_logging():
         assert torch.equal(learn.get_preds(dl=others)[0], learn.get_preds(dl=known)[0])
         assert math.isnan(learn.validate(dl=others)[0])
+
+
+def test_what_some_documents_lack_is_not_counted(
+    learn: ClassifierLearner, demo_corpus: Corpus
+) -> None:
+    rows, labels = demo_corpus.rows("test"), np.array(demo_corpus.labels)
+    labels[rows[::3]] = -1
+    partly = replace(demo_corpus, labels=labels)
+    loader = classifier_dataloaders(partly, valid="test", device=learn.dls.device).valid
+    known = np.arange(len(rows)) % 3 > 0
+    with learn.no_bar(), learn.no_logging():
+        answers, _, losses = learn.get_preds(dl=loader, with_loss=True)
+        measured = learn.validate(dl=loader)
+    assert len(answers) == len(rows) and losses.isnan().numpy().tolist() == (~known).tolist()
+    truth = torch.from_numpy(np.array(demo_corpus.labels)[rows[known]]).long()
+    chances = answers[torch.from_numpy(known)].log()
+    is_right = chances.argmax(1) == truth
+    expected = [F.nll_loss(chances, truth).item(), is_right.float().mean().item()]
+    assert measured == pytest.approx(expected, abs=1e-5)
 
 
 def test_metrics_of_fastai_see_logits(learn: ClassifierLearner) -> None:

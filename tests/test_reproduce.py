@@ -582,14 +582,17 @@ def test_seeds_that_answered_other_documents_count_alike() -> None:
 
 
 @pytest.mark.usefixtures("without_pictures")
-@pytest.mark.parametrize("taught", [(), ("stage3.few_labels=30", "stage3.n_labels=20")])
+@pytest.mark.parametrize("taught", [False, True])
 def test_an_estimate_counts_the_tokens_that_will_be_read(
-    data_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, taught: tuple[str, ...]
+    data_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, taught: bool
 ) -> None:
     monkeypatch.setattr("ulmfit.training.lesson.FEWEST", 10)
     monkeypatch.setattr("ulmfit.training.lesson.SHORT", 0)
-    settings = ("stage3.epochs=3", *taught)
-    bench = Bench.open(experiment(settings=settings), tmp_path, data_dir=data_dir)
+    asked = experiment(settings=("stage3.epochs=3",))
+    if taught:
+        more = (*asked.settings, "stage3.few_labels=30")
+        asked = replace(asked, settings=more, labels=(20,), seeds=(0,))
+    bench = Bench.open(asked, tmp_path, data_dir=data_dir)
     found = bench.estimate()
     assert names(tmp_path) == {CORPUS}
     heard: list[TrainingProgress] = []
@@ -611,8 +614,8 @@ def test_an_estimate_counts_the_tokens_that_will_be_read(
 def test_an_estimate_leaves_out_what_was_learnt_before_an_interruption(
     data_dir: Path, tmp_path: Path
 ) -> None:
-    settings = ("stage1.epochs=4", "stage1.direction=both", "stage3.epochs=3")
-    bench = Bench.open(experiment(settings=settings), tmp_path, data_dir=data_dir)
+    asked = experiment(settings=("stage1.epochs=4", "stage3.epochs=3"), direction="both")
+    bench = Bench.open(asked, tmp_path, data_dir=data_dir)
     lm = bench.planned[0].lm
     assert lm is not None
     whole = bench.estimate().stages[0]
@@ -737,6 +740,13 @@ def test_the_verb_is_the_function(
         ("trec --out o --split train", "--split is 'train'; allowed: test, valid"),
         ("trec --out o --max-minutes 0", "--max-minutes is 0.0"),
         ("trec --out o --set stage3.lrr=1", "did you mean 'lr'?"),
+        (
+            "trec --out o --set stage3.lr=inf",
+            "--set stage3.lr=inf: --lr is inf; allowed: above 0 and",
+        ),
+        ("trec --out o --set stage3.seed=4 --seeds 1 2", "stage3.seed=4: --seeds says it"),
+        ("trec --out o --set stage3.n_labels=40", "stage3.n_labels=40: --labels says it"),
+        ("trec --out o --set stage2.direction=both", "stage2.direction=both: --direction says it"),
         ("trec --out o --direction up", "--direction is 'up'"),
         ("trec --out {single}/corpus", "is an artefact"),
         ("demo --out {single}", "is of trec, not of demo"),

@@ -420,6 +420,21 @@ def test_several_labels_and_numbers_have_their_own_losses() -> None:
     )
 
 
+@pytest.mark.parametrize("kind", ["category", "multi", "number"])
+def test_documents_without_label_are_not_scored(kind: str) -> None:
+    logits = torch.randn(4, 1 if kind == "number" else 3)
+    labels = {
+        "category": torch.tensor([2, -1, 0, -1]),
+        "multi": torch.tensor([[1.0, 0, 1], [-1, -1, -1], [0, 0, 0], [-1, -1, -1]]),
+        "number": torch.tensor([-1.5, torch.nan, 2.0, torch.nan]),
+    }[kind]
+    loss, known = DocumentLoss(kind), DocumentLoss(kind)
+    with torch.no_grad():
+        found = loss(Output(logits), labels)
+        assert found == known(Output(logits[::2]), labels[::2])
+        assert loss.sums == known.sums and loss.sums.documents == 2
+
+
 def test_balanced_weights_give_every_label_the_same_say(
     corpus: Corpus, lm: ulmfit.LanguageModel
 ) -> None:

@@ -21,6 +21,7 @@ from ulmfit.text.datasets import DATASETS
 from ulmfit.training.config import FinetuneConfig, StageConfig
 
 N_SPLITS = 10  # with few labels, figures of fewer splits mean little
+FLAGS = {"seed": "--seeds", "n_labels": "--labels", "direction": "--direction"}
 ALL = None  # the number of labels when none is left out
 
 
@@ -85,10 +86,18 @@ class Experiment:
             raise UserError(
                 f"--table {self.table} is about a pretrained language model: give one with --lm"
             )
+        self._require_no_flag()
         self.recipe()
         self._require_rows_differ()
         if not self.is_registered and any(stage_of(each) == "text" for each in self.settings):
             raise UserError(f"--set text: {self.data_set} is prepared already: prepare it again, with these flags")  # fmt: skip
+
+    def _require_no_flag(self) -> None:
+        """Refuse a setting for which there is a flag, which would say one thing and train another."""
+        for setting in self.settings:
+            flag = FLAGS.get(full_name(setting).partition(".")[2])
+            if flag and stage_of(setting) != "text":
+                raise UserError(f"--set {setting}: {flag} says it, for all stages: leave it out")
 
     def _require_rows_differ(self) -> None:
         """Refuse a setting by which the rows of the table differ: they would keep the paper's names and figures."""

@@ -44,7 +44,13 @@ def apply_settings(recipe: Recipe, settings: Sequence[str]) -> Recipe:
                 f"--set {setting}: no stage {stage!r}: {nearest(stage, [*SHORT, *known])}"
             )
         of_stage.setdefault(stage, []).append(_Setting(tuple(names), value.strip(), setting))
-    configs = {stage: _changed(getattr(recipe, stage), given) for stage, given in of_stage.items()}
+    configs: dict[str, Any] = {}
+    for stage, given in of_stage.items():
+        try:
+            configs[stage] = _changed(getattr(recipe, stage), given)
+        except UserError as error:
+            said = str(error)
+            raise UserError(said if said.startswith("--set") else f"--set {' '.join(each.written for each in given)}: {said}") from None  # fmt: skip
     return replace(recipe, **configs)
 
 

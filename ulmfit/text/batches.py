@@ -188,6 +188,11 @@ class ClassifierLoader(_Loader):
             self._labels = corpus.labels[dataset.rows].astype(kind)
 
     @property
+    def c(self) -> int:
+        """How many labels there are, by fastai's name for it; 1 where they are numbers."""
+        return len(self.corpus.label_names) if self.corpus.label_kind != "number" else 1
+
+    @property
     def items(self) -> list[int]:
         """The documents, as numbers in the corpus."""
         return self.dataset.rows.tolist()
@@ -276,6 +281,7 @@ def classifier_dataloaders(
 ) -> DataLoaders:
     """Make the loaders of stage 3; `valid` may name any split that is to be predicted.
 
+    Of `train`, documents without label are left out where others have one.
     `rows` takes their place: the documents to learn from and to measure on, whatever their splits.
     `size` bounds an epoch of training.
     """
@@ -290,7 +296,10 @@ def classifier_dataloaders(
         seed=seed,
     )
     loaders = []
-    chosen = rows or Rows(_rows(corpus, (train,)), _rows(corpus, (valid,)), "")
+    learnt = _rows(corpus, (train,)) if rows is None else rows.train
+    labelled = with_label(corpus, learnt)
+    learnt = labelled if len(labelled) else learnt
+    chosen = Rows(learnt, _rows(corpus, (valid,)) if rows is None else rows.valid, "")
     for split, numbers, shuffle in ((train, chosen.train, True), (valid, chosen.valid, False)):
         if not len(numbers):
             raise UserError(f"the {split} split has no documents: give it some, or name another")

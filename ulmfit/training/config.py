@@ -6,6 +6,7 @@ is its help text and its source. Published sets of values are in presets.py.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING
 
@@ -124,9 +125,11 @@ class StageConfig:
             require(getattr(self, name) >= 1, name, getattr(self, name), "1 or more")
         require(self.seq_len >= 2, "seq_len", self.seq_len, "2 or more")
         for name in ("lr", "eps"):
-            require(getattr(self, name) > 0, name, getattr(self, name), "above 0")
+            value = getattr(self, name)
+            require(0 < value < math.inf, name, value, "above 0 and finite")
         for name in ("wd", "activation_reg", "temporal_reg", "seed"):
-            require(getattr(self, name) >= 0, name, getattr(self, name), "0 or more")
+            value = getattr(self, name)
+            require(0 <= value < math.inf, name, value, "0 or more")
         for name in ("sqr_mom", "label_smoothing"):
             value = getattr(self, name)
             require(0 <= value < 1, name, value, "at least 0 and below 1")

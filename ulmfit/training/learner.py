@@ -142,15 +142,19 @@ class StageLearner(Learner):
 
     def add_cb(self, cb: Any) -> Any:
         """Add a callback that can work here."""
-        require_usable(cb)
+        self._require_usable(cb)
         return super().add_cb(cb)
 
     def add_cbs(self, cbs: Any) -> Any:
         """Add callbacks, all of them or none."""
         cbs = L(cbs)
         for cb in cbs:
-            require_usable(cb)
+            self._require_usable(cb)
         return super().add_cbs(cbs)
+
+    def _require_usable(self, cb: Any) -> None:
+        config: StageConfig | None = getattr(self, "config", None)  # not yet, while it is built
+        require_usable(cb, accumulate=1 if config is None else config.accumulate)
 
     def to_fp16(self, *_: Any, **__: Any) -> StageLearner:
         """Stay as it is: `precision` in the config has chosen already, and bf16 needs no scaling."""

@@ -65,7 +65,7 @@ class DocumentLoss:
         """Of the last batch that was scored without gradients: neither smoothed nor weighted."""
 
     def __call__(self, output: ClassifierOutput, labels: Tensor) -> Tensor:
-        """Average over the documents of a batch."""
+        """Average over the documents of a batch; where nothing is learnt, over those that have a label."""
         logits = output.logits.float()
         if torch.is_grad_enabled():
             losses = self._losses(logits, labels, self.smoothing)
@@ -73,11 +73,12 @@ class DocumentLoss:
                 return losses.mean()
             weights = self._of_documents(labels)
             return (losses * weights).sum() / weights.sum()
-        losses = self._losses(logits, labels, 0.0)
-        self.sums = DocumentSums(
-            losses.double().sum().item(), self._hits(logits, labels), len(labels)
-        )
-        return losses if self.reduction == "none" else losses.mean()
+        known = _has_label(labels)
+        losses = torch.full((len(labels),), torch.nan, device=logits.device)
+        losses[known] = scored = self._losses(logits[known], labels[known], 0.0)
+        n_hits = self._hits(logits[known], labels[known])
+        self.sums = DocumentSums(scored.double().sum().item(), n_hits, len(scored))
+        return losses if self.reduction == "none" else scored.mean()
 
     def shown(self, logits: Tensor) -> Tensor:
         """Give what metrics compare with the labels: logits, or the numbers themselves."""
@@ -119,6 +120,12 @@ class DocumentLoss:
         if self.kind == "multi":
             return int(((logits >= 0) == (labels > 0.5)).all(1).sum())
         return int((logits.argmax(1) == labels).sum())
+
+
+def _has_label(labels: Tensor) -> Tensor:
+    """Tell which documents have a label: (bs,)."""
+    is_given = labels.isfinite() if labels.is_floating_point() and labels.ndim == 1 else labels >= 0
+    return is_given if is_given.ndim == 1 else is_given.all(1)
 
 
 class SumMetric(Metric):

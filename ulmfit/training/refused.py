@@ -10,6 +10,7 @@ from typing import Any
 from fastai.callback.fp16 import MixedPrecision, NonNativeMixedPrecision
 from fastai.callback.mixup import CutMix, MixUp
 from fastai.callback.rnn import ModelResetter, RNNCallback, RNNRegularizer
+from fastai.callback.training import GradientAccumulation
 
 from ulmfit.errors import UserError
 from ulmfit.text.corpus import Corpus
@@ -31,11 +32,17 @@ CALLBACKS: dict[type, str] = {
 }
 
 
-def require_usable(callback: Any) -> None:
-    """Refuse a callback of fastai's that would fail in the middle of a batch; what is made of one may know better."""
+def require_usable(callback: Any, *, accumulate: int) -> None:
+    """Refuse a callback of fastai's that would fail in the middle of a batch; what is made of one may know better.
+
+    `accumulate` batches make a step already.
+    """
     kind = callback if isinstance(callback, type) else type(callback)
-    if kind in CALLBACKS:
-        raise UserError(f"{kind.__name__} has no place here: {CALLBACKS[kind]}")
+    reason = CALLBACKS.get(kind)
+    if kind is GradientAccumulation and accumulate > 1:
+        reason = f"accumulate in the config adds up {accumulate} batches already"
+    if reason:
+        raise UserError(f"{kind.__name__} has no place here: {reason}")
 
 
 def require_own(dl: Any, corpus: Corpus, *, direction: str) -> None:

@@ -202,7 +202,7 @@ def _require_same(run: Run, restart: bool) -> None:
         word = "made" if begun is None else "begun"
         raise UserError(
             f"{place} was {word} with other settings: {', '.join(changes)}; choose another --out, or --restart "
-            "to train it anew with these"
+            "to begin anew with these"
         )
 
 
