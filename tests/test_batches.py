@@ -239,7 +239,7 @@ def test_labels_have_the_type_their_loss_needs(label_kind, dtype, shape):
     assert (labels.dtype, labels.shape) == (dtype, shape)
     if label_kind == "number":  # the label of the fake corpus is the length of the document
         assert labels.tolist() == lengths.tolist()
-    assert dls.n_inp == 2 and dls.c == (1 if label_kind == "number" else 3)
+    assert dls.n_inp == 2 and dls.c == (1 if label_kind == "number" else 2)
 
 
 def test_unlabelled_documents_make_batches_without_labels():

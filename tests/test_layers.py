@@ -20,6 +20,7 @@ HEAVY = {
     "fastai": ("text/batches.py", "models/", "training/"),
     "torch": (
         "text/batches.py",
+        "text/loader.py",
         "models/",
         "training/",
         "inference/",

@@ -89,7 +89,7 @@ def test_what_some_documents_lack_is_not_counted(
     chances = answers[torch.from_numpy(known)].log()
     is_right = chances.argmax(1) == truth
     expected = [F.nll_loss(chances, truth).item(), is_right.float().mean().item()]
-    assert measured == pytest.approx(expected, abs=1e-5)
+    assert list(measured) == pytest.approx(expected, abs=1e-5)
 
 
 def test_metrics_of_fastai_see_logits(learn: ClassifierLearner) -> None:
