@@ -77,6 +77,18 @@ def test_repeated_texts_and_overlap() -> None:
     )
 
 
+def test_contradicting_labels() -> None:
+    rows = clean(30)
+    (first, one_label), (second, other) = rows[3], rows[4]
+    assert one_label != other
+    twice = [*rows, (first, one_label), (first, other), (second, one_label), (first, other)]
+    found = one(report_on(frame(twice)), "contradicting labels")
+    assert (found.level, found.detail) == (
+        "warn",
+        "3 train texts stand there with another label, too (documents 32 and 4, 33 and 5, 34 and 4)",
+    )
+
+
 def test_labels() -> None:
     rows = [(text, "pos") for text, _ in clean(300)] + [
         ("Dull.", "neg"),

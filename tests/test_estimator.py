@@ -22,6 +22,7 @@ from sklearn.utils import estimator_checks
 
 import ulmfit
 from ulmfit.config import TextConfig
+from ulmfit.errors import Stopped
 from ulmfit.models.arch import ArchConfig
 from ulmfit.training.presets import CLASSIFIER_PRESETS, PRETRAIN_PRESETS
 
@@ -127,13 +128,37 @@ def test_a_generator_is_no_seed() -> None:
         small(random_state=np.random.default_rng(0)).fit(*reviews(60))
 
 
-@pytest.mark.parametrize("odd", ["pos ", "half \ud83d"])
+@pytest.mark.parametrize("odd", ["pos ", "half \ud83d", "pos\0"])
 def test_labels_that_no_file_keeps_come_back(odd: str) -> None:
     texts, labels = reviews(60)
     labels = [odd if label == "neg" else label for label in labels]
     found = small().fit(texts, labels)
     assert found.classes_.tolist() == sorted({"pos", odd})
     assert set(found.predict(texts)) <= set(found.classes_)
+
+
+def test_a_wrong_precision_is_refused_before_any_training() -> None:
+    with pytest.raises(ulmfit.UserError, match="--precision is 'half'; allowed: auto"):
+        small(precision="half").fit([], [])
+
+
+@pytest.mark.parametrize(
+    ("reason", "ends"), [("Ctrl-C", KeyboardInterrupt), ("SIGTERM", SystemExit)]
+)
+def test_a_search_does_not_go_on_after_an_interruption(
+    reason: str, ends: type[BaseException], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    n_fits = 0
+
+    def stopped(*_: object, **__: object) -> None:
+        nonlocal n_fits
+        n_fits += 1
+        raise Stopped("stopped", reason=reason)
+
+    monkeypatch.setattr("ulmfit.recipe.fit", stopped)
+    with pytest.raises(ends) as end:
+        cross_val_score(small(), *map(np.array, reviews(30)), cv=3)
+    assert n_fits == 1 and (ends is KeyboardInterrupt or end.value.code == 143)
 
 
 def test_a_refusal_names_no_folder_that_is_gone() -> None:
@@ -160,6 +185,7 @@ def test_too_little_is_refused_before_any_training() -> None:
         ("", "unsup", np.str_),  # which mean something else in a table
         (" ", "neg", np.str_),  # as does this
         (1, "1", np.object_),
+        ("1", "1.0", np.str_),  # one number, and so one label, in a table
         (("a", 1), ("b", 2), np.object_),
     ],
 )

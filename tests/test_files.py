@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -87,6 +88,13 @@ def test_a_rename_that_fails_brings_the_old_folder_back(
 def test_a_read_only_folder_is_one_line(tmp_path: Path) -> None:
     tmp_path.chmod(0o500)
     with pytest.raises(UserError, match="Permission denied"), atomic_folder(tmp_path / "out"):
+        pass
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="a folder of no disk is one of Linux")
+@pytest.mark.parametrize("write", [atomic_folder, atomic_file])
+def test_a_place_where_no_folder_can_be_made_is_one_line(write: Any) -> None:
+    with pytest.raises(UserError, match="cannot make the folder /proc/"), write("/proc/no/out"):
         pass
 
 

@@ -748,6 +748,10 @@ def test_the_verb_is_the_function(
         ("trec --out o --set stage3.n_labels=40", "stage3.n_labels=40: --labels says it"),
         ("trec --out o --set stage2.direction=both", "stage2.direction=both: --direction says it"),
         ("trec --out o --direction up", "--direction is 'up'"),
+        (
+            "gone --out {single}",
+            "gone is not there; {single} is a run, and its corpus is {single}/corpus",
+        ),
         ("trec --out {single}/corpus", "is an artefact"),
         ("demo --out {single}", "is of trec, not of demo"),
         (

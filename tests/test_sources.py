@@ -147,6 +147,24 @@ def test_white_space_around_labels_sets_none_apart():
     ]
 
 
+def test_labels_that_others_read_as_missing_are_kept_and_named():
+    cells = ["NA", "pos", "nan", "None of them", "null"]
+    source = open_source(pd.DataFrame({"text": ["a"] * len(cells), "label": cells}))
+    assert [label for _, label, _ in rows(source)] == cells
+    (notice,) = source.notices
+    assert "may mean that there is none: 'NA', 'nan', 'null'; they are kept as labels" in notice
+
+
+@pytest.mark.parametrize(
+    "named", [{"text": "label"}, {"text": ["text", "text"]}, {"split": "label"}]
+)
+def test_a_column_is_one_thing(named):
+    frame = pd.DataFrame({"text": ["a", "b"], "label": ["train", "test"]})
+    source = open_source(frame, **{"label": "label", **named})
+    with pytest.raises(UserError, match="is asked for twice: a column is text, label or split"):
+        list(source.batches())
+
+
 def test_labels_stay_the_strings_they_were():
     assert labels({"text": ["a", "b", "c"], "label": ["Pos", "1.0", "01"]}) == [
         "Pos",

@@ -31,6 +31,9 @@ class Diverged(UserError):
     """Say that the loss has exploded, where, and which flag to turn down."""
 
 
+INTERRUPTED = 130  # what a shell calls a program that Ctrl-C has ended
+
+
 class Stopped(_OwnWords):
     """Say where a training was stopped on request; the same command goes on from there."""
 
@@ -42,7 +45,7 @@ class Stopped(_OwnWords):
     @property
     def exit_code(self) -> int:
         """What the program returns: 128 and the signal's number, as a shell has it; 3 when the time is over; else 1."""
-        return {"Ctrl-C": 130, "SIGTERM": 143, "--max-minutes": 3}.get(self.reason, 1)
+        return {"Ctrl-C": INTERRUPTED, "SIGTERM": 143, "--max-minutes": 3}.get(self.reason, 1)
 
 
 def _short(name: str) -> str:

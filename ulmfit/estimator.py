@@ -10,14 +10,16 @@ import contextlib
 import tempfile
 from collections.abc import Generator, Hashable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.validation import check_is_fitted
 
-from ulmfit.errors import UserError
+from ulmfit.config import require
+from ulmfit.errors import INTERRUPTED, Stopped, UserError
 from ulmfit.text.cells import UNSUP, is_missing, to_text, whole_characters
+from ulmfit.text.labels import same_numbers
 
 if TYPE_CHECKING:
     from sklearn.utils import Tags
@@ -67,8 +69,11 @@ class ULMFiTClassifier(ClassifierMixin, BaseEstimator):
         """Learn from texts with labels, and from the language of `unlabelled` ones."""
         import pandas as pd
 
+        from ulmfit.models.precision import Precision
         from ulmfit.recipe import fit
 
+        formats = get_args(Precision)
+        require(self.precision in formats, "precision", self.precision, ", ".join(formats))
         _require_one_label(self.config)
         named, known = _texts(texts), _labels(labels)
         _require_alike(named, known)
@@ -84,7 +89,7 @@ class ULMFiTClassifier(ClassifierMixin, BaseEstimator):
             },
             dtype=object,
         )
-        with tempfile.TemporaryDirectory(prefix="ulmfit-") as run, _unnamed(run):
+        with tempfile.TemporaryDirectory(prefix="ulmfit-") as run, _interrupts(), _unnamed(run):
             made = fit(
                 frame,
                 run,
@@ -168,6 +173,17 @@ def _silent(_: object) -> None:
 
 
 @contextlib.contextmanager
+def _interrupts() -> Generator[None]:
+    """Let Ctrl-C and SIGTERM end the process: nothing goes on from here, and a search must not count a failed fit."""
+    try:
+        yield
+    except Stopped as stop:
+        raise (
+            KeyboardInterrupt if stop.exit_code == INTERRUPTED else SystemExit(stop.exit_code)
+        ) from None
+
+
+@contextlib.contextmanager
 def _unnamed(run: str) -> Generator[None]:
     """Name X where an error names the temporary folder of a run, which is gone when it is read."""
     try:
@@ -244,7 +260,9 @@ def _classes(labels: Sequence[Hashable]) -> np.ndarray:
     except TypeError:
         ordered = sorted(distinct, key=lambda label: (type(label).__name__, repr(label)))
     if len(kinds := set(map(type, ordered))) == 1 and kinds <= {bool, int, float, str}:
-        return np.array(ordered)
+        array = np.array(ordered)
+        if array.tolist() == ordered:  # numpy's strings lose a NUL at their end
+            return array
     return np.fromiter(ordered, dtype=object, count=len(ordered))
 
 
@@ -252,7 +270,7 @@ def _names(classes: Sequence[Hashable]) -> list[str]:
     """Name each label for the classifier: by itself in words, or by its place where words would not come back as they are."""
     names = [str(label) for label in classes]
     is_kept = all(n and n == whole_characters(n).strip() and n != UNSUP for n in names)
-    if len(set(names)) < len(names) or not is_kept:
+    if len(set(names)) < len(names) or not is_kept or same_numbers(names):
         return [str(place) for place in range(len(names))]
     return names
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
@@ -20,6 +21,7 @@ from ulmfit.unfinished import OLD, held_part
 
 MANIFEST = "manifest.json"
 CORPUS, CLASSIFIER = "corpus", "3_train_classifier"  # what a run's folder calls them
+_FULL = (errno.ENOSPC, getattr(errno, "EDQUOT", None))  # Windows has no quotas of that name
 _LIMIT_DEPTH, _LIMIT_INT = 50, 2**63
 
 
@@ -33,7 +35,7 @@ def atomic_folder(out: str | Path, *, kind: str | None = None) -> Generator[Path
     require_name(out)
     _refuse_others(out, kind)
     with _disk_errors(out):
-        out.parent.mkdir(parents=True, exist_ok=True)
+        _make_home(out)
         with held_part(out) as part:
             part.mkdir()
             yield part
@@ -82,6 +84,13 @@ def _replace_folder(part: Path, out: Path) -> None:
     shutil.rmtree(old, ignore_errors=True)
 
 
+def _make_home(out: Path) -> None:
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+    except FileNotFoundError:  # no such drive, or a folder that is no disk's
+        raise UserError(f"cannot make the folder {out.parent}: choose another --out") from None
+
+
 @contextlib.contextmanager
 def _disk_errors(out: Path) -> Generator[None]:
     """Turn a full disk or a folder without write permission into one line."""
@@ -91,8 +100,9 @@ def _disk_errors(out: Path) -> Generator[None]:
         if error.errno is None or isinstance(error, FileNotFoundError):
             raise
         reason = os.strerror(error.errno)
+        what = "free some space or choose" if error.errno in _FULL else "choose"
         raise UserError(
-            f"cannot write {out}: {reason}; free some space or choose another --out (nothing was kept)"
+            f"cannot write {out}: {reason}; {what} another --out (nothing was kept)"
         ) from error
 
 
@@ -101,7 +111,7 @@ def atomic_file(path: str | Path) -> Generator[Path]:
     """Yield a temporary sibling path of `path` and rename it into place when the block ends without an error."""
     path = Path(path)
     with _disk_errors(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
+        _make_home(path)
         with held_part(path) as part:
             part.touch()
             yield part

@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING
 from ulmfit.config import require
 from ulmfit.errors import UserError
 from ulmfit.evaluation.scores import without_nan
+from ulmfit.files import CORPUS, MANIFEST
 from ulmfit.flags import Positional, Repeated, Switch, parse
 from ulmfit.output import print_result, say
 from ulmfit.progress import StageProgress
+from ulmfit.text.datasets import DATASETS
 
 if TYPE_CHECKING:
     from ulmfit.reproduction.plan import Experiment
@@ -101,6 +103,9 @@ def reproduce(argv: Sequence[str]) -> None:
         raise UserError(f"no DATA_SET: write it before the flags, as in {_USAGE}")
     if flags.out is None:
         raise UserError(f"reproduce: no --out: name the folder of the experiment, as in {_USAGE}")
+    own, given = flags.out / CORPUS, flags.data_set
+    if given not in DATASETS and not Path(given).exists() and (own / MANIFEST).is_file():
+        raise UserError(f"{given} is not there; {flags.out} is a run, and its corpus is {own}: give that")  # fmt: skip
     asked = flags.experiment()
     from ulmfit.reproduction.estimate import Estimate
     from ulmfit.reproduction.reproduce import estimate_of

@@ -96,6 +96,22 @@ def _repeated(examined: Examined) -> Iterator[Finding]:
             yield Finding("note", "repeated texts", detail, "kept; each counts again")
 
 
+def _contradicting(examined: Examined) -> Iterator[Finding]:
+    if examined.seen.label_kind != "category":
+        return
+    for name, part in examined.seen.splits.items():
+        if part.n_contradicting:
+            pairs = ", ".join(f"{again} and {first}" for again, first in part.contradicting)
+            more = ", ..." if part.n_contradicting > NAMED else ""
+            detail = f"{part.n_contradicting:,} {name} texts stand there with another label, too (documents {pairs}{more})"
+            yield Finding(
+                "warn",
+                "contradicting labels",
+                detail,
+                "kept; nothing can learn both: correct or remove one",
+            )
+
+
 def _overlap(examined: Examined) -> Iterator[Finding]:
     splits = examined.seen.splits
     for name in HELD_OUT:
@@ -233,6 +249,7 @@ def _listed(names: Sequence[str]) -> str:
 CHECKS: tuple[Callable[[Examined], Iterator[Finding]], ...] = (
     _rows,
     _repeated,
+    _contradicting,
     _overlap,
     _labels,
     _spellings,

@@ -69,6 +69,9 @@ class Part:
         self._require("text", self.text, columns)
         self._require("label", rule.columns if rule else (), columns)
         self._require("split", (self.split,) if self.split else (), columns)
+        names = self.names()
+        if twice := [name for name in names if names.count(name) > 1]:
+            raise UserError(f"{self.table.name}: column {twice[0]!r} is asked for twice: a column is text, label or split, and once")  # fmt: skip
         if self.label and not rule and self.whole_split != UNSUP:
             notices.append(self._unlabelled(columns))
         if isinstance(self.table, FolderTable) and (names := self.table.left_out):
@@ -162,6 +165,8 @@ class Part:
             notices.append(
                 f"labels of {self.table.name} that only white space around them sets apart are one: {shown}"
             )
+        if absent := seen.absent():
+            notices.append(f"labels of {self.table.name} that may mean that there is none: {', '.join(map(repr, absent))}; they are kept as labels: empty the cells if nobody has labelled these documents")  # fmt: skip
         swallowed = _Tally()
         for row in seen.swallowed(self.table):
             swallowed.add(row)

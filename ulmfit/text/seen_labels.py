@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from ulmfit.text.cells import Label, LabelRule
 from ulmfit.text.readers import CsvTable, Table
 
+ABSENT = ("na", "n/a", "#n/a", "nan", "<na>", "null", "none")
+
 
 class SeenLabels:
     """The distinct labels of a table, and how they are spelt."""
@@ -32,6 +34,10 @@ class SeenLabels:
         """List the labels that are spelt with more than one white space around them."""
         times = Counter(name.strip() for name in self._spelt)
         return sorted(name for name, n in times.items() if n > 1)
+
+    def absent(self) -> list[str]:
+        """List the labels that other programs read as a missing cell."""
+        return sorted(name for name in self._spelt if name.strip().casefold() in ABSENT)
 
     def swallowed(self, table: Table) -> list[int]:
         """List the rows whose text has a line with all cells of a row, and a label of others among them."""

@@ -38,6 +38,11 @@ class SplitSurvey:
     """The first few repeated documents, as (number of the document, number of the one it repeats)."""
     hashes: dict[int, int] = field(default_factory=dict)
     """The hash of each different text, and the number of its first document, counted from 1."""
+    first_labels: dict[int, Label] = field(default_factory=dict)
+    """The hash of each different text, and the label of the first document of it that has one."""
+    contradicting: list[tuple[int, int]] = field(default_factory=list)
+    """The first few documents with another label than one of the same text, as in `repeated`."""
+    n_contradicting: int = 0
     labels: Counter[str] = field(default_factory=Counter)
     n_labelled: int = 0
     sample: list[str] = field(default_factory=list)
@@ -107,7 +112,7 @@ def _add(seen: Survey, batch: Documents, chance: random.Random) -> None:
         part.n_documents += 1
         _add_sample(part, text, chance)
         _add_label(part, label)
-        _add_hash(part, text)
+        _add_hash(part, text, label)
         seen.n_control += "xx" in text.lower() and _CONTROL.search(text) is not None
         if "<" in text and (tags := [t for t in _TAG.findall(text) if t not in _REPAIRED_TAGS]):
             seen.n_html += 1
@@ -129,7 +134,7 @@ def _add_label(part: SplitSurvey, label: Label) -> None:
     part.labels.update(label if isinstance(label, tuple) else (str(label),))
 
 
-def _add_hash(part: SplitSurvey, text: str) -> None:
+def _add_hash(part: SplitSurvey, text: str, label: Label) -> None:
     if not text or text.isspace():  # kept empty documents are no copies of each other
         return
     key = int.from_bytes(blake2b(text.encode(), digest_size=8).digest(), "big")
@@ -138,3 +143,7 @@ def _add_hash(part: SplitSurvey, text: str) -> None:
         part.n_repeated += 1
         if len(part.repeated) < NAMED:
             part.repeated.append((part.n_documents, first))
+    if label is not None and part.first_labels.setdefault(key, label) != label:
+        part.n_contradicting += 1
+        if len(part.contradicting) < NAMED:
+            part.contradicting.append((part.n_documents, first))
