@@ -7,10 +7,13 @@ import json
 import sys
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from one_word_decides import WEIGHT, one_word_decides
+from tiny_classifier import write_tiny_classifier
 from tiny_lm import write_tiny_lm
 
+import ulmfit
 from ulmfit import cli
 from ulmfit.inference.classifier import Classifier
 from ulmfit.text.corpus import Corpus
@@ -70,6 +73,19 @@ def test_a_text_from_stdin(
 
 def test_an_empty_text_is_answered(clf: Classifier, capsys: Capture) -> None:
     assert "the text has no words" in run(capsys, str(clf.folder), "")
+
+
+def test_a_text_for_each_column(tmp_path: Path, capsys: Capture) -> None:
+    frame = pd.DataFrame({"title": ["so fine", "dull"], "text": ["a film", "the film is long"]})
+    config = ulmfit.TextConfig(min_freq=1)
+    corpus = ulmfit.prepare(
+        frame, tmp_path / "c", text=["title", "text"], label=None, config=config
+    )
+    model = Classifier(write_tiny_classifier(tmp_path / "model", corpus))
+    shown = run(capsys, str(model.folder), "so fine", "a film")
+    assert shown == f"{model.explain(('so fine', 'a film'))}\n"
+    assert cli.main(["explain", str(model.folder), "so fine"]) == 2
+    assert "1 given where 2 texts are expected, one for each" in capsys.readouterr().err
 
 
 def test_mistakes_are_one_line(

@@ -16,6 +16,7 @@ from ulmfit.output import print_result, say
 
 if TYPE_CHECKING:
     from ulmfit.inference.explain import Method
+    from ulmfit.inference.texts import Fields
     from ulmfit.models.precision import Precision
 
 _USAGE = '`ulmfit explain MODEL "A fine film"`'
@@ -29,7 +30,7 @@ class ExplainFlags:
     model: Positional = ""
     """The folder of a classifier, or of the run that made it."""
     text: Positionals = ()
-    """The text, in quotes, or - to read it from stdin. Both come before the flags."""
+    """The text, in quotes, or - to read it from stdin; one for each text column, if there are several. Both come before the flags."""
     label: str | None = None
     """The label to explain; by default the most probable one."""
     method: str = "occlusion"
@@ -59,12 +60,14 @@ def explain(argv: Sequence[str]) -> None:
     flags = parse(ExplainFlags, "explain", argv)
     if not flags.model:
         raise UserError(f"explain: no MODEL: write it before the flags, as in {_USAGE}")
-    text = _text(flags.text)
+    if not flags.text:
+        raise UserError(f"explain: no TEXT: put it in quotes after the model, as in {_USAGE}")
     from ulmfit.inference.classifier import Classifier
     from ulmfit.inference.explanation import html_page
 
-    found = Classifier.load(flags.model).explain(
-        text,
+    classifier = Classifier.load(flags.model)
+    found = classifier.explain(
+        _text(flags.text, classifier.n_fields),
         label=flags.label,
         method=cast("Method", flags.method),
         max_tokens=flags.max_tokens,
@@ -77,11 +80,12 @@ def explain(argv: Sequence[str]) -> None:
     print_result(found.to_json() if flags.json else str(found))
 
 
-def _text(words: tuple[str, ...]) -> str:
-    """Return the one text that was given, or all of stdin."""
-    if len(words) != 1:
-        n = "no TEXT" if not words else f"{len(words)} words where one text is expected"
-        raise UserError(f"explain: {n}: put it in quotes after the model, as in {_USAGE}")
-    if words[0] == STDIN:
+def _text(words: tuple[str, ...], n_fields: int) -> str | Fields:
+    """Return the text that was given, or all of stdin; a text for each column that the classifier has learnt from."""
+    if len(words) != n_fields and n_fields > 1:
+        raise UserError(f"explain: {len(words)} given where {n_fields} texts are expected, one for each text column: put each in quotes after the model")  # fmt: skip
+    if len(words) != n_fields:
+        raise UserError(f"explain: {len(words)} words where one text is expected: put it in quotes after the model, as in {_USAGE}")  # fmt: skip
+    if words == (STDIN,):
         return sys.stdin.buffer.read().decode("utf-8", "replace")
-    return words[0]
+    return words if n_fields > 1 else words[0]
