@@ -81,7 +81,7 @@ def fresh(lang: str = "en", rules: str = "fastai") -> Tokenizer:
 
 class _Fresh(Tokenizer):
     def __init__(self, other: Tokenizer) -> None:
-        self.config, self.splitter = other.config, other.splitter
+        self.config, self.splitter, self.lock = other.config, other.splitter, other.lock
 
 
 @functools.cache

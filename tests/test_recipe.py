@@ -387,7 +387,7 @@ def test_help_and_presets_of_stage_three() -> None:
         ("fit {csv} --out o --text review", "pass label='stars'"),
         ("fit {csv} --out o --text review --label star", "did you mean 'stars'?"),
         ("fit {csv} --out o --text review --label none", "--label none leaves nothing to learn"),
-        ("fit {csv} --out o --text review --label review", "needs"),
+        ("fit {csv} --out o --text review --label review", "is asked for twice"),
         ("fit {csv} --out o --text review --label stars --lm nowhere", "nowhere is neither"),
         ("fit {csv} --out o --text review --label stars --lm {corpus}", "holds a corpus"),
         ("fit {csv} --out o --preset labtop", "did you mean 'laptop'?"),
