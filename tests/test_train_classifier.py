@@ -24,14 +24,10 @@ from ulmfit.models.label_set import LabelSet
 from ulmfit.stages.carry_over import carry_over
 from ulmfit.text.corpus import Corpus
 from ulmfit.training.classifier_config import ClassifierConfig
-from ulmfit.training.classifier_learner import (
-    classifier_learner,
-    label_weights,
-    text_classifier_learner,
-)
+from ulmfit.training.classifier_learner import classifier_learner, text_classifier_learner
 from ulmfit.training.config import FinetuneConfig
 from ulmfit.training.lm_learner import language_model_learner
-from ulmfit.training.losses import DocumentLoss
+from ulmfit.training.losses import DocumentLoss, label_weights
 from ulmfit.training.schedules import CLASSIFIER_SCHEDULES
 from ulmfit.training.temperature import USUAL, WEIGHT
 
@@ -442,6 +438,24 @@ def test_balanced_weights_give_every_label_the_same_say(
     weights = label_weights(corpus, learn.rows)
     counts = np.bincount(corpus.labels[learn.rows.train], minlength=2)
     assert weights.numpy() * counts == pytest.approx([counts.sum() / 2] * 2)
+
+
+def test_held_out_texts_that_are_learnt_from_are_counted(tmp_path: Path) -> None:
+    texts = [f"{word} film {n}" for n in range(10) for word in ("superb", "awful")]
+    frame = pd.DataFrame({"text": texts, "label": ["good", "bad"] * 10, "split": "train"})
+    again = frame[:3].assign(split="valid")
+    fresh = pd.DataFrame({"text": ["dull"], "label": ["bad"], "split": ["valid"]})
+    config = ulmfit.TextConfig(min_freq=1)
+    source = pd.concat([frame, again, fresh])
+    corpus = ulmfit.prepare(source, tmp_path / "corpus", split="split", config=config)
+    lm = write_tiny_lm(tmp_path / "lm", corpus)
+    notices = text_classifier_learner(corpus, lm.folder, config=LEARNING).notices()
+    assert next(n for n in notices if "repeat" in n).startswith("3 of the documents measured on")
+    alone = ulmfit.prepare(frame, tmp_path / "alone", split="split", config=config)
+    lm = write_tiny_lm(tmp_path / "lm-alone", alone)
+    assert not any(
+        "repeat" in n for n in text_classifier_learner(alone, lm.folder, config=LEARNING).notices()
+    )
 
 
 def test_a_number_is_learnt_in_units_of_its_spread() -> None:

@@ -14,7 +14,7 @@ from ulmfit.config import require
 from ulmfit.errors import UserError
 from ulmfit.inference.classifier import Classifier
 from ulmfit.text.corpus import Corpus
-from ulmfit.text.holdout import Rows, labelled_rows, with_label
+from ulmfit.text.holdout import Rows, labelled_rows, n_also_in, with_label
 
 EVALUATED = ("test", "valid")
 
@@ -84,14 +84,9 @@ def taught_rows(classifier: Classifier, corpus: Corpus) -> Rows | None:
 
 def n_learnt_from(corpus: Corpus, trial: Trial) -> int:
     """Count the documents that also stand among those whose labels the classifier was given."""
-    return 0 if trial.given is None else _n_also_in(corpus, trial.rows, trial.given)
+    return 0 if trial.given is None else n_also_in(corpus, trial.rows, trial.given)
 
 
 def n_repeated(corpus: Corpus, rows: np.ndarray) -> int:
     """Count the documents that also stand elsewhere in the corpus, token for token."""
-    return _n_also_in(corpus, rows, np.setdiff1d(np.arange(len(corpus)), rows))
-
-
-def _n_also_in(corpus: Corpus, rows: np.ndarray, others: np.ndarray) -> int:
-    known = {hash(corpus[row].tobytes()) for row in others.tolist()}
-    return sum(hash(corpus[row].tobytes()) in known for row in rows.tolist())
+    return n_also_in(corpus, rows, np.setdiff1d(np.arange(len(corpus)), rows))

@@ -125,6 +125,12 @@ def unlabelled_rows(
     return np.sort(drawn[n_tokens <= most_tokens])
 
 
+def n_also_in(corpus: Corpus, rows: np.ndarray, others: np.ndarray) -> int:
+    """Count the documents that also stand among others, token for token."""
+    known = {hash(corpus[row].tobytes()) for row in others.tolist()}
+    return sum(hash(corpus[row].tobytes()) in known for row in rows.tolist())
+
+
 def _to_learn_from(corpus: Corpus, protocol: str) -> np.ndarray:
     """Take the labelled documents of the train split, `as_published` those of the valid split as well."""
     splits = ("train", "valid") if protocol == "as_published" else ("train",)

@@ -31,7 +31,7 @@ from ulmfit.models.parts import TextPipeline
 from ulmfit.text.batches import classifier_dataloaders
 from ulmfit.text.corpus import Corpus
 from ulmfit.text.display import classifier_table
-from ulmfit.text.holdout import Rows
+from ulmfit.text.holdout import Rows, n_also_in
 from ulmfit.training.adversary import Adversary
 from ulmfit.training.callbacks import ShowLogits
 from ulmfit.training.classifier_config import ClassifierConfig
@@ -39,7 +39,7 @@ from ulmfit.training.config import least_clean, require_config
 from ulmfit.training.distributed import world
 from ulmfit.training.learner import StageLearner
 from ulmfit.training.lesson import Lesson, asked
-from ulmfit.training.losses import DocumentLoss, SumMetric
+from ulmfit.training.losses import DocumentLoss, SumMetric, label_weights, unit_of
 from ulmfit.training.metrics import DOCUMENT_METRICS, DocumentSums, Measured
 from ulmfit.training.temperature import answers_temperature
 
@@ -80,10 +80,12 @@ class ClassifierLearner(StageLearner):
 
     def notices(self) -> tuple[str, ...]:
         """Say what is held out, and what is learnt from that nobody labelled."""
-        unused = ""
+        repeated = unused = ""
+        if n := n_also_in(self.corpus, self.rows.valid, self.rows.train):
+            repeated = f"{n:,} of the documents measured on repeat one that is learnt from, which flatters what is measured"
         if not self.is_likelihood and self.config.label_smoothing:
             unused = "label_smoothing is for labels, and these are numbers: it changes nothing"
-        return tuple(filter(None, (self.rows.notice, self.lesson.notice, unused)))
+        return tuple(filter(None, (self.rows.notice, repeated, self.lesson.notice, unused)))
 
     def n_tokens(self) -> int:
         """Count the tokens of the batch at hand, without padding."""
@@ -276,27 +278,3 @@ def _lesson(corpus: Corpus, rows: Rows, config: ClassifierConfig) -> Lesson:
     from ulmfit.training.teacher import teach  # scikit-learn takes a second to import
 
     return teach(corpus, rows.train, pool)
-
-
-def unit_of(corpus: Corpus, rows: Rows) -> tuple[float, float]:
-    """Give mean and standard deviation of the numbers to learn from; 1 for the latter where they are all the same."""
-    assert corpus.labels is not None
-    numbers = corpus.labels[rows.train].astype(np.float64)
-    return float(numbers.mean()), float(numbers.std()) or 1.0
-
-
-def label_weights(corpus: Corpus, rows: Rows) -> Tensor | None:
-    """Weigh each label by the inverse of its share among the documents to learn from; 1 on average.
-
-    A label that no such document has counts as if one had.
-    """
-    if corpus.labels is None:
-        return None
-    labels = corpus.labels[rows.train]
-    n_labels = len(corpus.label_names)
-    if corpus.label_kind == "multi":
-        counts = (labels > 0).sum(0)
-    else:
-        counts = np.bincount(labels, minlength=n_labels)
-    counts = np.maximum(1, counts)
-    return torch.from_numpy(counts.sum() / (n_labels * counts)).float()

@@ -7,8 +7,9 @@ the same object leaves plain sums, so that every token or document counts the sa
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from fastai.learner import Metric
 from torch import Tensor
@@ -18,6 +19,10 @@ from ulmfit.inference.answers import THRESHOLD
 from ulmfit.models.classifier import ClassifierOutput
 from ulmfit.models.language_model import LMOutput
 from ulmfit.training.metrics import DocumentSums, TokenSums
+
+if TYPE_CHECKING:
+    from ulmfit.text.corpus import Corpus
+    from ulmfit.text.holdout import Rows
 
 
 class TokenLoss:
@@ -152,3 +157,27 @@ class SumMetric(Metric):
     def name(self) -> str:
         """The heading of its column."""
         return self._name
+
+
+def unit_of(corpus: Corpus, rows: Rows) -> tuple[float, float]:
+    """Give mean and standard deviation of the numbers to learn from; 1 for the latter where they are all the same."""
+    assert corpus.labels is not None
+    numbers = corpus.labels[rows.train].astype(np.float64)
+    return float(numbers.mean()), float(numbers.std()) or 1.0
+
+
+def label_weights(corpus: Corpus, rows: Rows) -> Tensor | None:
+    """Weigh each label by the inverse of its share among the documents to learn from; 1 on average.
+
+    A label that no such document has counts as if one had.
+    """
+    if corpus.labels is None:
+        return None
+    labels = corpus.labels[rows.train]
+    n_labels = len(corpus.label_names)
+    if corpus.label_kind == "multi":
+        counts = (labels > 0).sum(0)
+    else:
+        counts = np.bincount(labels, minlength=n_labels)
+    counts = np.maximum(1, counts)
+    return torch.from_numpy(counts.sum() / (n_labels * counts)).float()
