@@ -1,14 +1,15 @@
 """Which language model is worth pretraining? One candidate, from Wikipedia to IMDb answers.
 
     python benchmarks/pretraining_choice.py CANDIDATE --data-dir DIR --out FOLDER
-        [--words 2000000] [--reviews 2500] [--labels 500] [--heldout 2000] [--seeds 0 1] [--epochs 1]
+        [--words 3000000] [--batches 800] [--labels 500] [--seeds 0 1] [--epochs 2] [--heldout 2000]
 
-DIR holds `wikipedia-en` (JSON Lines) and `imdb`. All candidates read the same
-beginning of the Wikipedia files, the same reviews and the same labels, with the same settings but for
-their tokens and sizes. Stage 1 reads the articles once; stage 2 reads reviews without labels, and the
-labelled ones, twice; stage 3 learns from so many labels, once for each seed, and is asked about
-reviews of the official training set that no stage has seen. Nothing of IMDb's test set is read.
-One JSON line: accuracies, perplexities, bits per character, and CPU seconds of each stage.
+DIR holds `wikipedia-en` (JSON Lines) and `imdb`. All candidates read the same beginning of the
+Wikipedia files, the same reviews and the same labels, with the settings of preset `laptop` but for
+their tokens and sizes. Stage 1 reads the articles once; stage 2 reads so many batches of the training
+reviews; stage 3 learns from so many labels, once for each seed, and once from all of them, in so many
+epochs, without a teacher and without a linear part, so that the encoder alone answers. It is asked about
+reviews of the official training set whose labels and texts no stage has seen. Nothing of IMDb's test
+set is read. One JSON line: accuracies, perplexities, bits per character, and CPU seconds of each stage.
 """
 
 from __future__ import annotations
@@ -21,7 +22,6 @@ import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -78,18 +78,14 @@ def reviews(path: Path, split: str) -> Iterator[tuple[str, str]]:
                 yield row["text"], row["label"]
 
 
-def imdb_frame(folder: Path, options: argparse.Namespace) -> pd.DataFrame:
-    """Draw labelled, unlabelled and held-out reviews, the same for all candidates."""
-    labelled = list(reviews(folder / "imdb_labeled.csv.xz", "train"))
-    order = np.random.default_rng(0).permutation(len(labelled))
-    chosen = order[: options.heldout + 2 * options.labels]
-    rows = [
-        (*labelled[i], "test" if place < options.heldout else "train")
-        for place, i in enumerate(chosen)
-    ]
-    unsup = islice(reviews(folder / "imdb_unsup.csv.xz", "train"), options.reviews)
-    rows += [(text, "", "unsup") for text, _ in unsup]
-    return pd.DataFrame(rows, columns=["text", "label", "split"])
+def imdb_frame(folder: Path, n_heldout: int) -> pd.DataFrame:
+    """Draw the held-out reviews, the same for all candidates; the others are to be learnt from."""
+    rows = list(reviews(folder / "imdb_labeled.csv.xz", "train"))
+    frame = pd.DataFrame(rows, columns=["text", "label"])
+    heldout = np.random.default_rng(0).permutation(len(frame))[:n_heldout]
+    frame["split"] = "train"
+    frame.loc[heldout, "split"] = "test"
+    return frame
 
 
 def run(candidate: Candidate, options: argparse.Namespace) -> dict[str, object]:
@@ -100,33 +96,37 @@ def run(candidate: Candidate, options: argparse.Namespace) -> dict[str, object]:
     def lap(name: str) -> None:
         nonlocal clock
         seconds[name], clock = round(time.process_time() - clock), time.process_time()
+        print(name, seconds[name], file=sys.stderr, flush=True)
 
     texts = articles(data / "wikipedia-en", options.words)
     wiki = ulmfit.prepare(
         {"train": texts[20:], "valid": texts[:20]}, out / "wiki", config=candidate.text
     )
     lap("prepare")
-    config = replace(PRETRAIN_PRESETS["laptop"], epochs=options.epochs, arch=candidate.arch)
+    config = replace(PRETRAIN_PRESETS["laptop"], epochs=1, arch=candidate.arch)
     lm = ulmfit.pretrain_lm(wiki, out / "lm", config=config)
     lap("pretrain")
-    frame = imdb_frame(data / "imdb", options)
+    frame = imdb_frame(data / "imdb", options.heldout)
     model = wiki.folder / SUBWORD_MODEL
     text = replace(candidate.text, sp_model=str(model) if model.exists() else None)
     imdb = ulmfit.prepare(frame, out / "imdb", split="split", config=text)
-    tuned = ulmfit.finetune_lm(
-        lm, imdb, out / "tuned", config=replace(FINETUNE_PRESETS["laptop"], epochs=1)
-    )
+    config = replace(FINETUNE_PRESETS["laptop"], epochs=1, max_batches=options.batches)
+    tuned = ulmfit.finetune_lm(lm, imdb, out / "tuned", config=config)
     lap("finetune")
     heldout = frame[frame.split == "test"]
-    accuracies = []
-    for seed in options.seeds:
-        settings = replace(CLASSIFIER_PRESETS["laptop"], n_labels=options.labels, seed=seed)
-        classifier = ulmfit.train_classifier(
-            tuned, imdb, out / f"classifier{seed}", config=settings
-        )
+    alone = replace(CLASSIFIER_PRESETS["laptop"], few_labels=None, linear=None)
+    lessons = {f"{options.labels}-{seed}": (options.labels, seed) for seed in options.seeds}
+    settings = {
+        **{name: replace(alone, n_labels=n, seed=seed) for name, (n, seed) in lessons.items()},
+        "all": replace(alone, epochs=options.epochs),
+    }
+    accuracies = {}
+    for name, config in settings.items():
+        classifier = ulmfit.train_classifier(tuned, imdb, out / f"classifier-{name}", config=config)
         answers = classifier.predict(heldout.text.tolist())
-        accuracies.append(round(float((answers == heldout.label.to_numpy()).mean()), 4))
-    lap("classify")
+        accuracies[name] = round(float((answers == heldout.label.to_numpy()).mean()), 4)
+        print(name, accuracies[name], file=sys.stderr, flush=True)
+        lap(f"classify {name}")
     return {
         "accuracy": accuracies,
         "wiki_tokens": len(wiki.ids),
@@ -142,12 +142,12 @@ def main() -> None:
     parser.add_argument("candidate", choices=CANDIDATES)
     parser.add_argument("--data-dir", required=True)
     parser.add_argument("--out", required=True)
-    parser.add_argument("--words", type=int, default=2_000_000)
-    parser.add_argument("--reviews", type=int, default=2_500)
+    parser.add_argument("--words", type=int, default=3_000_000)
+    parser.add_argument("--batches", type=int, default=800)
     parser.add_argument("--labels", type=int, default=500)
     parser.add_argument("--heldout", type=int, default=2_000)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
-    parser.add_argument("--epochs", type=int, default=1)
+    parser.add_argument("--epochs", type=int, default=2)
     parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
