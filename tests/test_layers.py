@@ -10,9 +10,9 @@ import pytest
 PACKAGE = Path(__file__).resolve().parents[1] / "ulmfit"
 # From the top of the house to the bottom; a room without folder or file yet is fine.
 ORDER = (
-    "errors", "config", "markup", "unfinished", "files", "history", "run_folder", "text", "models", "inference", "training", "stages", "evaluation",
+    "errors", "config", "markup", "unfinished", "files", "history", "progress", "run_folder", "text", "models", "inference", "training", "stages", "evaluation",
     "exercises",
-    "recipe", "reproduction", "estimator", "doctor", "progress", "output", "usage", "flags", "verb_flags", "stage_flags",
+    "recipe", "reproduction", "estimator", "doctor", "output", "usage", "flags", "verb_flags", "stage_flags",
     "verbs", "stage_verbs", "predict_verb", "recipe_verb", "explain_verb", "evaluate_verb", "reproduce_verb", "exercises_verb", "cli", "__main__",
 )  # fmt: skip
 # Who may import them; a folder stands for all of its files.

@@ -22,7 +22,7 @@ from ulmfit.errors import Stopped, UserError
 from ulmfit.files import MANIFEST, from_json
 from ulmfit.history import TrainingProgress
 from ulmfit.models.arch import ArchConfig
-from ulmfit.stages import both, worker
+from ulmfit.stages import both, session, worker
 from ulmfit.stages.session import Session
 from ulmfit.text.corpus import Corpus
 from ulmfit.training import side_by_side
@@ -109,20 +109,35 @@ def test_all_stages_give_the_same_weights(
     assert not list((tmp_path / "two").glob("*.training"))
 
 
-def test_without_a_listener_or_with_little_text_one_follows_the_other(
-    corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_with_little_text_one_follows_the_other(
+    corpus: Corpus, tmp_path: Path, at_home: list[Job], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refuse(*_: object) -> None:
-        raise AssertionError("started processes")
-
-    monkeypatch.setattr(both, "train_side_by_side", refuse)
-    ulmfit.pretrain_lm(corpus, tmp_path / "silent", config=PRETRAIN)
     monkeypatch.setattr(side_by_side, "WORTH_A_PROCESS", 1 << 19)
     ulmfit.pretrain_lm(corpus, tmp_path / "small", config=PRETRAIN, progress=Heard())
+    assert not at_home
+
+
+@pytest.mark.parametrize("is_notebook", [False, True])
+def test_without_a_listener_they_speak_in_lines(
+    corpus: Corpus,
+    tmp_path: Path,
+    at_home: list[Job],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    is_notebook: bool,
+) -> None:
+    monkeypatch.setattr(session, "IN_NOTEBOOK", is_notebook)
+    ulmfit.pretrain_lm(corpus, tmp_path / "lm", config=PRETRAIN)
+    assert len(at_home) == 2
+    said = capsys.readouterr()
+    assert all(f"pretrain-lm {name}: epoch 1/1" in said.err for name in ("forward", "backward"))
+    assert not said.out
 
 
 def test_it_stops_in_time_and_goes_on_to_the_same_end(corpus: Corpus, tmp_path: Path) -> None:
+    torch.set_num_threads(1)
     whole = ulmfit.pretrain_lm(corpus, tmp_path / "whole", config=PRETRAIN)
+    torch.set_num_threads(2)
     out = tmp_path / "lm"
     with pytest.raises(Stopped, match="--max-minutes") as stop:
         ulmfit.pretrain_lm(corpus, out, config=PRETRAIN, progress=Heard(), max_minutes=1e-6)
@@ -146,10 +161,10 @@ def test_a_direction_that_is_left_of_two_takes_a_process_too(
 
     monkeypatch.setattr(both, "train_side_by_side", note)
     folders = {name: tmp_path / name for name in ("forward", "backward")}
-    session = Session("pretrain_lm", Heard(), restart=False, max_minutes=None)
+    own = Session("pretrain_lm", Heard(), restart=False, max_minutes=None)
     for _ in range(3):
         configs = {name: replace(PRETRAIN, direction=name) for name in folders}
-        both.beforehand(folders, corpus, lm=None, configs=configs, session=session)
+        both.beforehand(folders, corpus, lm=None, configs=configs, session=own)
         done = folders["backward" if len(begun) == 2 else "forward"]
         done.mkdir(exist_ok=True)
         (done / MANIFEST).touch()

@@ -25,6 +25,7 @@ import ulmfit
 from ulmfit.errors import Diverged, Stopped, UserError
 from ulmfit.models.arch import ArchConfig
 from ulmfit.models.transplant import transplant
+from ulmfit.stages import session
 from ulmfit.stages.carry_over import carry_over
 from ulmfit.text.corpus import Corpus
 from ulmfit.training.config import FinetuneConfig, PretrainConfig
@@ -115,6 +116,22 @@ def test_the_loss_before_is_that_of_the_transplanted_weights(
     assert tuned.manifest.provenance.metrics["valid_loss_before"] == pytest.approx(
         nats / tokens, rel=1e-4
     )
+
+
+@pytest.mark.parametrize("is_notebook", [False, True])
+def test_a_script_reads_lines_on_stderr_and_a_notebook_shows_the_bar_of_fastai(
+    other_corpus: Corpus,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    is_notebook: bool,
+) -> None:
+    monkeypatch.setattr(session, "IN_NOTEBOOK", is_notebook)
+    config = replace(PRETRAIN, epochs=1)
+    ulmfit.pretrain_lm(other_corpus, tmp_path / "lm", config=config)
+    said = capsys.readouterr()
+    assert bool(said.out) == is_notebook
+    assert ("pretrain-lm forward: epoch 1/1, train loss" in said.err) != is_notebook
 
 
 def test_without_a_valid_split_what_was_held_out_is_measured(

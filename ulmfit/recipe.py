@@ -25,6 +25,7 @@ from ulmfit.inference.pair import Source as LM
 from ulmfit.models.catalogue import PRETRAINED as PRETRAINED_MODELS
 from ulmfit.stages.finetune_lm import finetune_lm
 from ulmfit.stages.pretrain_lm import pretrain_lm
+from ulmfit.stages.session import shown
 from ulmfit.stages.train_classifier import train_classifier
 from ulmfit.text.corpus import Corpus
 from ulmfit.text.manifest import CorpusManifest
@@ -86,7 +87,7 @@ def fit(
         finetune or preset_recipe.finetune_lm,
         classifier or preset_recipe.train_classifier,
     ).shared(direction=direction, seed=seed)
-    run = _Run(Path(out), recipe, progress, restart=restart, ends_at=_deadline(max_minutes))
+    run = _Run(Path(out), recipe, shown(progress), restart=restart, ends_at=_deadline(max_minutes))
     documents = source if unlabelled is None else _beside(source, unlabelled)
     places: dict[str, Any] = {
         "text": text, "label": label, "split": split, "data_dir": data_dir, "columns": columns,
@@ -192,7 +193,7 @@ class _Run:
 
     def say(self, notices: Sequence[str]) -> None:
         """Tell the listener what was noticed."""
-        if self.listener:
+        if self.listener is not None:
             for notice in notices:
                 self.listener(TrainingProgress.saying(notice, stage="prepare", direction=""))
 

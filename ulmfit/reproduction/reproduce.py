@@ -34,7 +34,7 @@ from ulmfit.reproduction.summing_up import results_of
 from ulmfit.stages.carry_over import carry_over
 from ulmfit.stages.finetune_lm import finetune_lm
 from ulmfit.stages.pretrain_lm import pretrain_lm
-from ulmfit.stages.session import Session
+from ulmfit.stages.session import Session, shown
 from ulmfit.stages.train_classifier import train_classifier
 from ulmfit.training.classifier_config import ClassifierConfig
 from ulmfit.training.config import FinetuneConfig, PretrainConfig
@@ -71,13 +71,13 @@ def reproduce(
     what stock fastai would need for the same tokens.
     """
     require(max_minutes is None or max_minutes > 0, "max_minutes", max_minutes, "above 0")
-    session = Session(_STAGE, progress, restart=restart, max_minutes=max_minutes)
+    session = Session(_STAGE, shown(progress), restart=restart, max_minutes=max_minutes)
     asked = experiment if isinstance(experiment, Experiment) else Experiment(experiment)
     before: tuple[str, ...] = ()
     if is_general_text(asked):
         if stock:
             require_stock(asked.recipe().pretrain_lm.arch)
-        left = stage1_left(asked, Path(out)) if progress else None
+        left = None if progress is None else stage1_left(asked, Path(out))
         if isinstance(left, StageEstimate):
             session.say(f"first {left}", "")
         begun = with_stage1(asked, Path(out), _how(session))
@@ -89,7 +89,7 @@ def reproduce(
         _write_recipe(bench)
     for notice in bench.corpus.manifest.notices:
         session.say(notice, "")
-    if progress and any(not bench.is_done(each) for each in bench.planned):
+    if progress is not None and any(not bench.is_done(each) for each in bench.planned):
         session.say(str(bench.estimate()), "")
     renewed: set[str] = set()
     found = [_run(bench, each, session, renewed) for each in bench.planned]

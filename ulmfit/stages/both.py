@@ -10,6 +10,7 @@ from ulmfit.files import MANIFEST
 from ulmfit.inference.language_model import LanguageModel
 from ulmfit.inference.pair import LanguageModelPair
 from ulmfit.models.pair import save_language_model_pair
+from ulmfit.progress import StageProgress
 from ulmfit.stages.session import Session
 from ulmfit.text.corpus import Corpus
 from ulmfit.training.config import StageConfig
@@ -55,10 +56,10 @@ def beforehand(
     """Train directions side by side where that is faster; whoever trains them next finds them finished.
 
     One that is left of two takes a process as well: with all threads it would end with other bits.
-    Without a listener fastai draws its own progress, which another process could not.
+    fastai's bar cannot be drawn from another process: even in a notebook they speak in lines.
     """
     left = {name: out for name, out in folders.items() if not (out / MANIFEST).is_file()}
-    if session.listener is None or not left or not is_worth_it(corpus):
+    if not left or not is_worth_it(corpus):
         return
     jobs = [
         Job.of(
@@ -71,4 +72,5 @@ def beforehand(
         )
         for name, folder in left.items()
     ]
-    train_side_by_side(jobs, session.listener)
+    listener = StageProgress() if session.listener is None else session.listener
+    train_side_by_side(jobs, listener)

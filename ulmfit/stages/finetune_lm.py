@@ -12,7 +12,7 @@ from ulmfit.inference.language_model import LanguageModel
 from ulmfit.inference.pair import LanguageModelPair, Source, open_lm
 from ulmfit.stages.both import both
 from ulmfit.stages.direction import resolve_direction, train_direction
-from ulmfit.stages.session import Session
+from ulmfit.stages.session import Session, shown
 from ulmfit.text.corpus import Corpus
 from ulmfit.training.config import FinetuneConfig, require_config
 from ulmfit.training.journal import Listener
@@ -34,7 +34,7 @@ def finetune_lm(
     """
     config = config or FinetuneConfig()
     require_config(config, FinetuneConfig, stage="finetune_lm")
-    session = Session("finetune_lm", progress, restart=restart, max_minutes=max_minutes)
+    session = Session("finetune_lm", shown(progress), restart=restart, max_minutes=max_minutes)
     lm = open_lm(lm)
     corpus = corpus if isinstance(corpus, Corpus) else Corpus.load(corpus)
     direction = resolve_direction(lm, config.direction)

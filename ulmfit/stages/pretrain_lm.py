@@ -9,7 +9,7 @@ from ulmfit.inference.language_model import LanguageModel
 from ulmfit.inference.pair import LanguageModelPair
 from ulmfit.stages.both import both
 from ulmfit.stages.direction import train_direction
-from ulmfit.stages.session import Session
+from ulmfit.stages.session import Session, shown
 from ulmfit.text.corpus import Corpus
 from ulmfit.training.config import PretrainConfig, require_config
 from ulmfit.training.journal import Listener
@@ -31,7 +31,7 @@ def pretrain_lm(
     """
     config = config or PretrainConfig()
     require_config(config, PretrainConfig, stage="pretrain_lm")
-    session = Session("pretrain_lm", progress, restart=restart, max_minutes=max_minutes)
+    session = Session("pretrain_lm", shown(progress), restart=restart, max_minutes=max_minutes)
     corpus = corpus if isinstance(corpus, Corpus) else Corpus.load(corpus)
 
     def train(direction: str, folder: Path, session: Session) -> LanguageModel:

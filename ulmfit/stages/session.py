@@ -6,10 +6,18 @@ import time
 from dataclasses import dataclass, field, replace
 from numbers import Real
 
+from fastprogress.core import IN_NOTEBOOK
+
 from ulmfit.config import require
 from ulmfit.history import TrainingProgress
+from ulmfit.progress import StageProgress
 from ulmfit.training.distributed import world
 from ulmfit.training.journal import Listener
+
+
+def shown(progress: Listener | None) -> Listener | None:
+    """Let a stage that nobody listens to speak on stderr; in a notebook it stays silent, and fastai draws its bar."""
+    return StageProgress() if progress is None and not IN_NOTEBOOK else progress
 
 
 @dataclass(frozen=True)
@@ -39,5 +47,5 @@ class Session:
 
     def say(self, notice: str | None, direction: str) -> None:
         """Pass a notice on to the listener."""
-        if notice and self.listener and world().is_first:
+        if notice and self.listener is not None and world().is_first:
             self.listener(TrainingProgress.saying(notice, stage=self.stage, direction=direction))

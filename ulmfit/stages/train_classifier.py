@@ -15,7 +15,7 @@ from ulmfit.inference.pair import LanguageModelPair, Source, open_lm
 from ulmfit.stages.both import beforehand
 from ulmfit.stages.classifier_folder import write_both, write_direction
 from ulmfit.stages.direction import resolve_direction
-from ulmfit.stages.session import Session
+from ulmfit.stages.session import Session, shown
 from ulmfit.text.corpus import Corpus
 from ulmfit.training.alone import alone
 from ulmfit.training.classifier_config import ClassifierConfig
@@ -44,7 +44,7 @@ def train_classifier(
     """
     config = config or ClassifierConfig()
     require_config(config, ClassifierConfig, stage="train_classifier")
-    session = Session("train_classifier", progress, restart=restart, max_minutes=max_minutes)
+    session = Session("train_classifier", shown(progress), restart=restart, max_minutes=max_minutes)
     lm = open_lm(lm)
     corpus = corpus if isinstance(corpus, Corpus) else Corpus.load(corpus)
     config = replace(config, protocol=_protocol(lm, corpus, config.protocol))

@@ -47,7 +47,7 @@ def train(
     max_minutes: float | None = None,
     measures_before: bool = False,
 ) -> Trained:
-    """Train to the end, or to the next reason to stop; without a listener fastai shows its own bar."""
+    """Train to the end, or to the next reason to stop; without a listener, as in a notebook, fastai shows its own bar."""
     config = learn.config
     follow = FollowPhases(learn.phases(), accumulate=config.accumulate)
     journal = Journal(follow, stage=stage, history=run.history, listener=listener)
@@ -67,7 +67,7 @@ def train(
         with learn.added_cbs(parts), learn.no_logging() if is_quiet else nullcontext():
             if saved is not None:
                 trainer.restore(saved)
-                if listener and world().is_first and (notice := moved(saved.facts)):
+                if listener is not None and world().is_first and (notice := moved(saved.facts)):
                     listener(
                         TrainingProgress.saying(notice, stage=stage, direction=config.direction)
                     )
