@@ -375,3 +375,15 @@ def test_an_output_on_a_full_disk_is_one_line() -> None:
         assert done.returncode == 2
         said = done.stderr.decode()
         assert said == "ulmfit: cannot write the output: No space left on device; free some space\n"
+
+
+@pytest.mark.parametrize("closed", ["stdin", "stdout", "stderr"])
+def test_a_stream_that_was_closed_leads_nowhere(
+    closed: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, closed, None)  # as Python starts where the caller has closed it
+    assert cli.main(["data"]) == 0
+    assert cli.main(["data", "--no-such-flag"]) == 2
+    getattr(sys, closed).close()
+    monkeypatch.undo()
+    assert ("demo" in capsys.readouterr().out) == (closed != "stdout")

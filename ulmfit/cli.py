@@ -58,6 +58,7 @@ VERBS: dict[str, Verb] = {
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one verb and return the exit code."""
+    _open_what_is_closed()
     try:
         with _terminable(), _one_voice():
             return _run(sys.argv[1:] if argv is None else list(argv))
@@ -126,6 +127,13 @@ def _one_voice() -> AbstractContextManager[object]:
     from ulmfit.training.distributed import one_voice
 
     return one_voice()
+
+
+def _open_what_is_closed() -> None:
+    """Let a standard stream that the caller closed, which Python has as None, lead nowhere."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115
 
 
 def _is_in_company() -> bool:
