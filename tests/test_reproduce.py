@@ -208,6 +208,7 @@ def test_results_say_what_the_answers_say(single: Path) -> None:
     assert float(rows[0]["accuracy"]) == pytest.approx(accuracy, abs=1e-6)
     assert {"majority", "tfidf", "nbsvm"} <= set(rows[0])
     text = (single / "results.md").read_text()
+    assert "not asked for" not in text
     assert f"| {100 * (1 - accuracy):.2f} [" in text
     assert "| both | 3.60 | Howard & Ruder 2018, table 2 | transductive |".replace("&", "&amp;") in text  # fmt: skip
 

@@ -65,7 +65,7 @@ def _notes(out: Path, found: Sequence[Result]) -> tuple[str, ...]:
 
 def _others(out: Path, found: Sequence[Result]) -> tuple[str, ...]:
     """Name the runs of earlier commands, whose figures this one's tables take the place of."""
-    known = {run.folder for run in found}
+    known = {Path(run.folder).as_posix() for run in found}  # of a single run "."
     folders = (path.parent.relative_to(out).as_posix() for path in out.rglob(RESULT))
     if not (others := sorted(set(folders) - known)):
         return ()
