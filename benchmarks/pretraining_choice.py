@@ -1,13 +1,13 @@
 """Which language model is worth pretraining? One candidate, from Wikipedia to IMDb answers.
 
     python benchmarks/pretraining_choice.py CANDIDATE --data-dir DIR --out FOLDER
-        [--words 3000000] [--batches 800] [--labels 500] [--seeds 0 1] [--epochs 2] [--heldout 2000]
+        [--words 3000000] [--batches 800] [--labels 500] [--seeds 0 1] [--epochs 2] [--heldout 2000] [--threads 1]
 
 DIR holds `wikipedia-en` (JSON Lines) and `imdb`. All candidates read the same beginning of the
 Wikipedia files, the same reviews and the same labels, with the settings of preset `laptop` but for
 their tokens and sizes. Stage 1 reads the articles once; stage 2 reads so many batches of the training
 reviews; stage 3 learns from so many labels, once for each seed, and once from all of them, in so many
-epochs, without a teacher and without a linear part, so that the encoder alone answers. It is asked about
+epochs of 200 batches, without a teacher and without a linear part, so that the encoder alone answers. It is asked about
 reviews of the official training set whose labels and texts no stage has seen. Nothing of IMDb's test
 set is read. One JSON line: accuracies, perplexities, bits per character, and CPU seconds of each stage.
 """
