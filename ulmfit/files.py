@@ -14,7 +14,7 @@ from dataclasses import fields
 from functools import cache
 from pathlib import Path
 from types import UnionType
-from typing import Any, Union, get_args, get_origin, get_type_hints
+from typing import Any, TextIO, Union, get_args, get_origin, get_type_hints
 
 from ulmfit.errors import UserError
 from ulmfit.unfinished import OLD, held_part
@@ -233,3 +233,14 @@ def hash_file(path: str | Path) -> str:
         while block := file.read(1 << 20):
             digest.update(block)
     return digest.hexdigest()
+
+
+class UnixLines:
+    """A file whose lines end in a line feed. The csv module is told \\r\\n, without which it leaves \\r unquoted."""
+
+    def __init__(self, file: TextIO) -> None:
+        self._file = file
+
+    def write(self, line: str) -> None:
+        """Write a line that ends in \\r\\n."""
+        self._file.write(line.removesuffix("\r\n") + "\n")

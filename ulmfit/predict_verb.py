@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, TextIO, cast
 
 from ulmfit.errors import UserError
 from ulmfit.evaluation.scores import without_nan
-from ulmfit.files import atomic_file
+from ulmfit.files import UnixLines, atomic_file
 from ulmfit.flags import parse
 from ulmfit.output import print_result, say
 from ulmfit.progress import Progress
@@ -110,19 +110,9 @@ def _write(table: AnswerTable, file: TextIO, *, is_json: bool) -> tuple[int, Cou
 
 
 def _csv(file: TextIO, columns: Sequence[str]) -> Write:
-    writer = csv.writer(_UnixLines(file))
+    writer = csv.writer(UnixLines(file))
     writer.writerow(columns)
     return lambda cells: writer.writerow(map(_cell, cells))
-
-
-class _UnixLines:
-    """A file whose lines end in a line feed. The csv module is told \\r\\n, without which it leaves \\r unquoted."""
-
-    def __init__(self, file: TextIO) -> None:
-        self._file = file
-
-    def write(self, line: str) -> None:
-        self._file.write(line.removesuffix("\r\n") + "\n")
 
 
 def _cell(value: object) -> str:

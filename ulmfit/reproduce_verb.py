@@ -116,7 +116,9 @@ def reproduce(argv: Sequence[str]) -> None:
     try:
         with threads(flags.threads):
             if flags.estimate:
-                found = estimate_of(asked, flags.out, data_dir=flags.data_dir)
+                found = estimate_of(
+                    asked, flags.out, data_dir=flags.data_dir, restart=flags.restart
+                )
                 content = {**asdict(found), "seconds": found.seconds}
                 rest = (
                     ""

@@ -105,7 +105,8 @@ def baselines(evidence: Evidence) -> list[Part]:
     ours = {row.name: shown(row.figure) for row in evidence.scores}
     if evidence.seconds and {"accuracy", "macro_f1"} <= set(ours):
         cost = (
-            f"{s:.1f}\N{NO-BREAK SPACE}s" for s in (evidence.seconds.fit, evidence.seconds.predict)
+            "–" if math.isnan(s) else f"{s:.1f}\N{NO-BREAK SPACE}s"
+            for s in (evidence.seconds.fit, evidence.seconds.predict)
         )
         rows = (("this model", ours["accuracy"], ours["macro_f1"], *("–" * 3), *cost), *rows)
     note = (

@@ -43,10 +43,10 @@ def trial_of(classifier: Classifier, corpus: Corpus, split: str) -> Trial:
     """Choose the labelled documents of a split; without a valid split, those held out in training stand for it."""
     require(split in EVALUATED, "split", split, ", ".join(EVALUATED))
     taught, rows = taught_rows(classifier, corpus), corpus.rows(split)
-    if split == "valid" and not len(rows) and taught is not None:
-        rows = taught.valid
+    held_out = _held_out(corpus, taught)
+    if split == "valid" and not len(rows):
+        rows = held_out
     if not len(rows):
-        held_out = () if taught is None else taught.valid
         found = [n for n in EVALUATED if len(corpus.rows(n)) or (n == "valid" and len(held_out))]
         raise UserError(
             f"{corpus.folder} has no {split} documents: "
@@ -64,6 +64,11 @@ def trial_of(classifier: Classifier, corpus: Corpus, split: str) -> Trial:
             "evaluation needs: prepare it again with labels, or ask `ulmfit predict` for answers alone"
         )
     return Trial(split, labelled, len(rows) - len(labelled), taught)
+
+
+def _held_out(corpus: Corpus, taught: Rows | None) -> np.ndarray:
+    """Give the documents of train that training held out; under as_published it is the test split that it measured on."""
+    return np.intersect1d([] if taught is None else taught.valid, corpus.rows("train")).astype(int)
 
 
 def taught_rows(classifier: Classifier, corpus: Corpus) -> Rows | None:

@@ -101,7 +101,7 @@ def _evidence(
     has_names = first.answers.kind != "number"
     return Evidence(
         title=f"{corpus.manifest.name}: {' and '.join(first.classifier.directions)} classifier",
-        protocol=made.protocol or "unknown",
+        protocol=_protocol(made.protocol, trial),
         seeds=tuple(each.classifier.manifest.provenance.seed for each in found),
         n_documents=len(first.answers),
         split=trial.split,
@@ -122,6 +122,11 @@ def _evidence(
     )
 
 
+def _protocol(claimed: str | None, trial: Trial) -> str:
+    """Say what a figure may claim: what the training promised of its own corpus, and nothing of another one."""
+    return (claimed or "unknown") if trial.taught is not None else "unknown"
+
+
 def _open(classifier: Model | Sequence[Model]) -> list[Classifier]:
     """Open what is given as folders, and refuse what cannot be averaged."""
     given = [classifier] if isinstance(classifier, Model) else list(classifier)
@@ -134,7 +139,17 @@ def _open(classifier: Model | Sequence[Model]) -> list[Classifier]:
             raise UserError(f"the seeds of {_folders(found)} are {_listed(values)}: give classifiers of different seeds")  # fmt: skip
         if what != "seed" and len(set(values)) > 1:
             raise UserError(f"the {what} of {_folders(found)} differ ({_listed(values)}): evaluate them one by one")  # fmt: skip
+    _require_alike(found)
     return found
+
+
+def _require_alike(classifiers: list[Classifier]) -> None:
+    """Refuse trainings that differ in more than their seed, as far as both say how they were made."""
+    first, *others = ({"corpus": made.get("corpus"), **made.get("config", {})} for made in (c.manifest.provenance.config for c in classifiers))  # fmt: skip
+    for other, settings in zip(classifiers[1:], others):
+        for what in first.keys() & settings.keys() - {"seed"}:
+            if first[what] != settings[what]:
+                raise UserError(f"the {what} of {_folders([classifiers[0], other])} differ ({_listed([first[what], settings[what]])}): evaluate them one by one")  # fmt: skip
 
 
 def _folders(classifiers: list[Classifier]) -> str:

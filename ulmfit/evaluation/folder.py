@@ -23,7 +23,7 @@ from ulmfit.evaluation.evidence import Evidence
 from ulmfit.evaluation.gather import in_words
 from ulmfit.evaluation.report import write_report
 from ulmfit.evaluation.scores import without_nan
-from ulmfit.files import MANIFEST, atomic_file, atomic_folder, read_json, write_json
+from ulmfit.files import MANIFEST, UnixLines, atomic_file, atomic_folder, read_json, write_json
 from ulmfit.inference.bulk import free_name
 from ulmfit.models.parts import versions
 
@@ -53,7 +53,7 @@ def write_files(evidence: Evidence, folder: Path) -> None:
             atomic_file(folder / name) as part,
             open(part, "w", encoding="utf-8", errors="replace", newline="") as file,
         ):
-            csv.writer(file, lineterminator="\n").writerows(rows)
+            csv.writer(UnixLines(file)).writerows(rows)
 
 
 def read_evaluation(folder: str | Path) -> Evidence:

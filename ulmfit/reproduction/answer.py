@@ -14,7 +14,7 @@ from ulmfit.errors import UserError
 from ulmfit.evaluation.baselines import BASELINES
 from ulmfit.evaluation.evaluate import evaluate
 from ulmfit.evaluation.evidence import Evidence
-from ulmfit.evaluation.folder import build, write_files
+from ulmfit.evaluation.folder import EVIDENCE, PREDICTIONS, build, write_files
 from ulmfit.files import atomic_file, fingerprint, read_json, write_json
 from ulmfit.history import read_history
 from ulmfit.inference.classifier import Classifier
@@ -42,6 +42,7 @@ def result_of(planned: Planned, out: Path, *, corpus: Corpus, split: str) -> Res
         n_explanations=3 if _can_tokenize(classifier) else 0,
         keep=out / BASELINE_FOLDER,
     )
+    (folder / RESULT).unlink(missing_ok=True)  # what it vouches for is about to be replaced
     write_files(_portable(evidence, out), folder)
     result = _result(planned, evidence, out, corpus)
     with atomic_file(folder / RESULT) as part:  # last: it vouches for the others
@@ -50,8 +51,8 @@ def result_of(planned: Planned, out: Path, *, corpus: Corpus, split: str) -> Res
 
 
 def _known(path: Path, key: str) -> Result | None:
-    """Read a result that was made of the same classifier and corpus."""
-    if not path.is_file():
+    """Read a result that was made of the same classifier and corpus, if all that it vouches for is there."""
+    if not all(path.with_name(name).is_file() for name in (RESULT, EVIDENCE, PREDICTIONS)):
         return None
     content = read_json(path)
     try:

@@ -5,7 +5,7 @@ In: finished trainings with their histories. Out: a row a stage; stock's seconds
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,12 +13,12 @@ from ulmfit.errors import UserError
 from ulmfit.history import EpochRow, read_history
 from ulmfit.inference.pair import LanguageModelPair, Source
 from ulmfit.models.arch import ArchConfig
-from ulmfit.reproduction.estimate import STAGES, arch_of, n_tokens
+from ulmfit.reproduction.estimate import STAGES, PaceKey, archs_of, n_tokens, pace_key
 from ulmfit.reproduction.plan import Planned, Training, trainings
 from ulmfit.reproduction.results import Result
 from ulmfit.text.corpus import Corpus
 from ulmfit.training.classifier_config import ClassifierConfig
-from ulmfit.training.config import FinetuneConfig, PretrainConfig, StageConfig
+from ulmfit.training.config import FinetuneConfig, PretrainConfig
 from ulmfit.training.pace import Pace
 from ulmfit.training.side_by_side import is_worth_it
 from ulmfit.training.stock import stock_classifier_pace, stock_lm_pace
@@ -54,7 +54,7 @@ def beside_stock(
 ) -> tuple[StageTime, ...]:
     """Add up the tokens and seconds of each stage, and measure stock's pace on the machine as it is now."""
     every = trainings(planned)
-    stock = _Stock(corpus, lm, arch_of(every, lm))
+    stock = _Stock(corpus, lm, archs_of(planned, lm))
     rows = []
     for stage in STAGES:
         of_stage = [t for t in every if t.stage == stage]
@@ -78,15 +78,17 @@ def _histories(folder: Path) -> list[list[EpochRow]]:
 class _Stock:
     """Stock's pace in each stage, measured when it is first asked for."""
 
-    def __init__(self, corpus: Corpus, lm: Source | None, arch: ArchConfig) -> None:
-        self.corpus, self.arch = corpus, arch
+    def __init__(
+        self, corpus: Corpus, lm: Source | None, archs: Mapping[Training, ArchConfig]
+    ) -> None:
+        self.corpus, self.archs = corpus, archs
         self.lm = lm.forward if isinstance(lm, LanguageModelPair) else lm
-        self._paces: dict[tuple[str, bool], Pace] = {}
+        self._paces: dict[PaceKey, Pace] = {}
 
     def training(self, training: Training, folder: Path) -> tuple[int, float, float]:
         """Give the tokens of a training, its seconds, and stock's."""
-        config, pace = training.config, self._pace(training.config)
-        n_groups = config.n_groups(self.arch)
+        config, pace = training.config, self._pace(training)
+        n_groups = config.n_groups(self.archs[training])
         phases, histories = config.phases(n_groups), _histories(folder)
         epochs = [row for history in histories for row in history]
         ours = [sum(row.seconds for row in history) for history in histories]
@@ -101,18 +103,17 @@ class _Stock:
         rows = corpus.rows(result.split)
         answered = rows if len(rows) else config.rows(corpus).valid
         tokens = n_tokens(corpus, answered) * (2 if result.direction == "both" else 1)
-        return tokens, result.answer_seconds, tokens * self._pace(config).reading
+        return tokens, result.answer_seconds, tokens * self._pace(planned.classifier).reading
 
-    def _pace(self, config: StageConfig) -> Pace:
-        n_groups = config.n_groups(self.arch)
-        freezes = not all(all(p.is_trainable(n_groups)) for p in config.phases(n_groups))
-        key = type(config).__name__, freezes
+    def _pace(self, training: Training) -> Pace:
+        key = pace_key(training, self.archs[training])
         if key not in self._paces:
-            self._paces[key] = self._measured(config)
+            self._paces[key] = self._measured(training)
         return self._paces[key]
 
-    def _measured(self, config: StageConfig) -> Pace:
+    def _measured(self, training: Training) -> Pace:
+        config = training.config
         if isinstance(config, ClassifierConfig):
-            return stock_classifier_pace(self.corpus, config, arch=self.arch)
+            return stock_classifier_pace(self.corpus, config, arch=self.archs[training])
         assert isinstance(config, (PretrainConfig, FinetuneConfig))
         return stock_lm_pace(self.corpus, config, lm=self.lm)

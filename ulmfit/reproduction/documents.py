@@ -24,11 +24,16 @@ from ulmfit.training.classifier_config import ClassifierConfig
 
 
 def corpus_of(
-    asked: Experiment, out: Path, lm: Source | None, *, data_dir: str | Path | None
+    asked: Experiment,
+    out: Path,
+    lm: Source | None,
+    *,
+    data_dir: str | Path | None,
+    restart: bool = False,
 ) -> Corpus:
     """Open the experiment's documents: those of a data set in its folder, a prepared corpus where it lies."""
     if asked.is_registered:
-        return _data_set(asked, out, lm, data_dir)
+        return _data_set(asked, out, lm, data_dir=data_dir, restart=restart)
     if lm is None:
         return prepared(asked, None, like=f"--preset {asked.preset}")
     one = lm.forward if isinstance(lm, LanguageModelPair) else lm
@@ -38,7 +43,7 @@ def corpus_of(
 def brought(corpus: Corpus, out: Path) -> Corpus:
     """Copy a corpus into the experiment's folder, unless it lies there already."""
     folder, home = corpus.folder, out / CORPUS
-    if folder == home:
+    if folder.resolve() == home.resolve():
         return corpus
     if home.resolve().is_relative_to(folder.resolve()):
         raise UserError(f"--out {out} lies in the corpus {folder}: choose a folder outside of it")
@@ -71,7 +76,7 @@ def _is_read_by(text: TextPipeline, corpus: Corpus) -> bool:
 
 
 def _data_set(
-    asked: Experiment, out: Path, lm: Source | None, data_dir: str | Path | None
+    asked: Experiment, out: Path, lm: Source | None, *, data_dir: str | Path | None, restart: bool
 ) -> Corpus:
     """Prepare the corpus; where the data set or its tokenizer is not at hand, the one that is there will do."""
     config = config_for(lm, asked.recipe().text, default=text_preset(asked.preset))
@@ -88,7 +93,7 @@ def _data_set(
             return there
     if data_dir is not None and not Path(data_dir).is_dir():
         raise UserError(f"--data-dir {data_dir} is not a folder: name the one that holds {asked.data_set}, or create it to download into")  # fmt: skip
-    return prepare(str(asked.data_set), folder, data_dir=data_dir, config=config)
+    return prepare(str(asked.data_set), folder, data_dir=data_dir, config=config, restart=restart)
 
 
 def require_labels(asked: Experiment, corpus: Corpus, planned: tuple[Planned, ...]) -> None:
@@ -107,4 +112,6 @@ def require_labels(asked: Experiment, corpus: Corpus, planned: tuple[Planned, ..
             )
     for config in (each.classifier.config for each in planned):
         assert isinstance(config, ClassifierConfig)
+        if split == "valid" and config.protocol == "as_published":
+            raise UserError("--split valid, or a table's, and protocol as_published, which learns from those documents and measures on the test split: leave one of them out")  # fmt: skip
         config.rows(corpus)

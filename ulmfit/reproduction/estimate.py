@@ -6,7 +6,7 @@ In: the planned runs and the prepared corpus. Out: an `Estimate`, with what it s
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -71,7 +71,7 @@ class Estimate:
         return sum(stage.seconds for stage in self.stages) + self.answer_seconds
 
     def __str__(self) -> str:
-        head = f"to do: {self.n_runs} run{'s' * (self.n_runs > 1)}"
+        head = f"to do: {self.n_runs} run{'s' * (self.n_runs != 1)}"
         answers = f"answers: about {duration(self.answer_seconds)}"
         sizes = {"": self.memory_mb, " on the GPU": self.gpu_mb}
         known = (f", {mb:,.0f} MB of memory{where}" for where, mb in sizes.items() if mb > 0)
@@ -84,17 +84,23 @@ class Estimate:
 
 
 def estimate(
-    planned: Sequence[Planned], out: Path, *, corpus: Corpus, lm: Source | None, split: str
+    planned: Sequence[Planned],
+    out: Path,
+    *,
+    corpus: Corpus,
+    lm: Source | None,
+    split: str,
+    restart: bool = False,
 ) -> Estimate:
-    """Measure the pace of each stage that has something left to do, and add up."""
-    every = trainings(planned)
-    gauge = _Gauge(corpus, lm, arch_of(every, lm))
-    is_done = {t: (out / t.folder / MANIFEST).is_file() for t in every}
+    """Measure the pace of each stage that has something left to do, and add up; `restart` leaves all to do."""
+    every, archs = trainings(planned), archs_of(planned, lm)
+    gauge = _Gauge(corpus, lm, archs)
+    is_done = {t: not restart and (out / t.folder / MANIFEST).is_file() for t in every}
     numbers = Counter(t.stage for t in every)
     rows = []
     for stage in (name for name in STAGES if numbers[name]):
         left = [t for t in every if t.stage == stage and not is_done[t]]
-        costs = [gauge.cost(t, out / t.folder) for t in left]
+        costs = [gauge.cost(t, None if restart else out / t.folder) for t in left]
         tokens, seconds = (sum(column) for column in zip(*costs)) if costs else (0.0, 0.0)
         rows.append(
             StageEstimate(stage, numbers[stage], numbers[stage] - len(left), tokens, seconds)
@@ -102,39 +108,60 @@ def estimate(
     unanswered = [p for p in planned if not is_done[p.classifier]]
     answers = sum(gauge.answers(p.classifier, split) for p in unanswered)
     n_processes = max(gauge.n_processes(t.config) for t in every)
-    return Estimate(len(planned), tuple(rows), answers, n_processes * peak_mb(), peak_gpu_mb())
+    return Estimate(len(unanswered), tuple(rows), answers, n_processes * peak_mb(), peak_gpu_mb())
 
 
 def of_stage1(training: Training, out: Path, *, corpus: Corpus) -> StageEstimate:
     """Measure the pace of a stage 1 by itself."""
-    gauge = _Gauge(corpus, None, arch_of([training], None))
+    assert isinstance(training.config, PretrainConfig)
+    gauge = _Gauge(corpus, None, {training: training.config.arch})
     return StageEstimate(training.stage, 1, 0, *gauge.cost(training, out / training.folder))
 
 
-def arch_of(every: Sequence[Training], lm: Source | None) -> ArchConfig:
-    """Find the sizes of the encoder: those of the language model given, or that stage 1 makes."""
-    if lm is not None:
-        return (lm.forward if isinstance(lm, LanguageModelPair) else lm).parts.arch
-    return next(t.config.arch for t in every if isinstance(t.config, PretrainConfig))
+def archs_of(planned: Sequence[Planned], lm: Source | None) -> dict[Training, ArchConfig]:
+    """Find the sizes of each training: those that its run's stage 1 makes, or of the language model given."""
+    given = (lm.forward if isinstance(lm, LanguageModelPair) else lm) if lm is not None else None
+    found: dict[Training, ArchConfig] = {}
+    for each in planned:
+        if each.lm is not None and isinstance(each.lm.config, PretrainConfig):
+            arch = each.lm.config.arch
+        else:
+            assert given is not None
+            arch = given.parts.arch
+        found |= {training: arch for training in (each.lm, each.classifier) if training}
+    return found
+
+
+PaceKey = tuple[str, ArchConfig, bool]
+
+
+def pace_key(training: Training, arch: ArchConfig) -> PaceKey:
+    """Name what a pace depends on: the stage, the sizes, and whether layers are frozen for a while."""
+    config = training.config
+    n_groups = config.n_groups(arch)
+    freezes = not all(all(p.is_trainable(n_groups)) for p in config.phases(n_groups))
+    return type(config).__name__, arch, freezes
 
 
 class _Gauge:
     """The pace of each stage, measured once and when it is first asked for."""
 
-    def __init__(self, corpus: Corpus, lm: Source | None, arch: ArchConfig) -> None:
-        self.corpus, self.arch = corpus, arch
+    def __init__(
+        self, corpus: Corpus, lm: Source | None, archs: Mapping[Training, ArchConfig]
+    ) -> None:
+        self.corpus, self.archs = corpus, archs
         self.is_both = lm is not None and resolve_direction(lm, "auto") == "both"
         self.lm = lm.forward if isinstance(lm, LanguageModelPair) else lm
-        self._paces: dict[str, Pace] = {}
+        self._paces: dict[PaceKey, Pace] = {}
 
-    def cost(self, training: Training, out: Path) -> tuple[float, float]:
-        """Give the tokens and the seconds that a training will still take, whose result will be `out`."""
+    def cost(self, training: Training, out: Path | None) -> tuple[float, float]:
+        """Give the tokens and the seconds that a training will still take, whose result will be `out`, or begins anew."""
         config = training.config
         if training.stage == "carry_over":
             return 0.0, 0.0
-        pace, tokens = self._pace(config), 0.0
-        learnt, measured, n_batches = self._rows(config)
-        n_groups = config.n_groups(self.arch)
+        pace, tokens = self._pace(training), 0.0
+        n_groups = config.n_groups(self.archs[training])
+        learnt, measured, n_batches = self._rows(config, n_groups)
         phases, seconds = config.phases(n_groups), 0.0
         for phase in phases:
             tokens += phase.epochs * learnt
@@ -142,11 +169,11 @@ class _Gauge:
                 learnt * pace.learning(phase, n_groups) + measured * pace.reading
             )
         n_directions = self._directions(config)
-        folders = directions_of(out) if n_directions == 2 else [out]
         n_epochs = sum(phase.epochs for phase in phases)
-        left = [
-            1 - share_done(folder, n_batches=n_batches, n_epochs=n_epochs) for folder in folders
-        ]
+        left = [1.0] * n_directions
+        if out is not None:
+            folders = directions_of(out) if n_directions == 2 else [out]
+            left = [1 - share_done(f, n_batches=n_batches, n_epochs=n_epochs) for f in folders]
         together = max if self.n_processes(config) == 2 else sum
         return sum(left) * tokens, seconds * together(left)
 
@@ -154,37 +181,40 @@ class _Gauge:
         """Give the seconds that a classifier takes to answer."""
         config = training.config
         assert isinstance(config, ClassifierConfig)
-        tokens = n_tokens(self.corpus, self.corpus.rows(split)) or self._rows(config)[1]
-        return tokens * self._pace(config).reading * self._directions(config)
+        tokens = n_tokens(self.corpus, self.corpus.rows(split))
+        if not tokens:
+            tokens = n_tokens(self.corpus, config.rows(self.corpus).valid)
+        return tokens * self._pace(training).reading * self._directions(config)
 
-    def _pace(self, config: StageConfig) -> Pace:
-        kind = type(config).__name__
-        if kind not in self._paces:
-            self._paces[kind] = self._measured(config)
-        return self._paces[kind]
+    def _pace(self, training: Training) -> Pace:
+        key = pace_key(training, self.archs[training])
+        if key not in self._paces:
+            self._paces[key] = self._measured(training)
+        return self._paces[key]
 
     def n_processes(self, config: StageConfig) -> int:
         """Count the directions that train at the same time."""
         return self._directions(config) if is_worth_it(self.corpus) else 1
 
-    def _measured(self, config: StageConfig) -> Pace:
-        with as_a_worker() if self.n_processes(config) == 2 else nullcontext():
-            return self._pace_of(config)
+    def _measured(self, training: Training) -> Pace:
+        with as_a_worker() if self.n_processes(training.config) == 2 else nullcontext():
+            return self._pace_of(training)
 
-    def _pace_of(self, config: StageConfig) -> Pace:
+    def _pace_of(self, training: Training) -> Pace:
+        config = training.config
         if isinstance(config, ClassifierConfig):
-            return classifier_pace(self.corpus, config, arch=self.arch)
+            return classifier_pace(self.corpus, config, arch=self.archs[training])
         assert isinstance(config, (PretrainConfig, FinetuneConfig))
         return lm_pace(self.corpus, config, lm=self.lm)
 
-    def _rows(self, config: StageConfig) -> tuple[float, float, int]:
+    def _rows(self, config: StageConfig, n_groups: int) -> tuple[float, float, int]:
         """Count the tokens that an epoch learns from, those it is measured on, and its batches."""
         rows, size = config.rows(self.corpus), config.epoch_size()
         if isinstance(config, ClassifierConfig):
             pool = asked(self.corpus, rows, config)
             any_sure = pool[: round(SURE * len(pool))]  # which they will be is not known yet
             lesson = Lesson(any_sure, any_sure)
-            size = lesson.epoch_size(self.corpus, config, rows, n_groups=config.n_groups(self.arch))
+            size = lesson.epoch_size(self.corpus, config, rows, n_groups=n_groups)
             rows = lesson.added_to(rows)
         learnt, measured = n_tokens(self.corpus, rows.train), n_tokens(self.corpus, rows.valid)
         n_whole = (

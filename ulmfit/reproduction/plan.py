@@ -23,6 +23,7 @@ from ulmfit.training.config import FinetuneConfig, StageConfig
 N_SPLITS = 10  # with few labels, figures of fewer splits mean little
 FLAGS = {"seed": "--seeds", "n_labels": "--labels", "direction": "--direction"}
 ALL = None  # the number of labels when none is left out
+FIRST = -1  # the seed of a run alone, whichever it is
 
 
 @dataclass(frozen=True)
@@ -183,14 +184,22 @@ class Planned:
     classifier: Training
 
 
-def plan(experiment: Experiment, *, knows_texts: bool = False) -> tuple[Planned, ...]:
-    """Lay an experiment out; `knows_texts` says that the language model given has learnt from its texts."""
+def plan(
+    experiment: Experiment, *, knows_texts: bool = False, at_home: int | None = FIRST
+) -> tuple[Planned, ...]:
+    """Lay an experiment out; `knows_texts` says that the language model given has learnt from its texts.
+
+    The run of all labels with seed `at_home` lies in the folder of the experiment itself, others in folders of their
+    own; by default a run that is alone does.
+    """
     if knows_texts and not experiment.unlabelled:
         raise UserError(f"--no-unlabelled, and {experiment.begins_from} has read all of these texts: give the language model that it began from")  # fmt: skip
     runs = experiment.runs()
     if knows_texts and (about := _about_stage2(experiment, runs)):
         raise UserError(f"{about} is about stage 2, and {experiment.begins_from} has read these texts in one of its own: give the language model that it began from")  # fmt: skip
-    is_single = len(runs) == 1 and not experiment.labels and not experiment.table
+    is_plain = not experiment.labels and not experiment.table
+    if at_home == FIRST and len(runs) == 1:
+        at_home = runs[0].seed
     found: dict[tuple[str, StageConfig], Training] = {}
 
     def shared(row: Row, seed: int, home: str, n_labels: int | None = ALL) -> Training | None:
@@ -203,11 +212,12 @@ def plan(experiment: Experiment, *, knows_texts: bool = False) -> tuple[Planned,
 
     planned = []
     for run in runs:
-        folder = "" if is_single else _folder(run, has_budgets=bool(experiment.labels))
+        is_home = is_plain and run.seed == at_home
+        folder = "" if is_home else _folder(run, has_budgets=bool(experiment.labels))
         # Budgets compare labels, so one language model serves them all, unless it may read no more than they do.
         is_shared = bool(experiment.labels) and experiment.unlabelled
         lm_seed = runs[0].seed if is_shared else run.seed
-        home = "" if is_single or is_shared else f"seed{run.seed}"
+        home = "" if is_home or is_shared else f"seed{run.seed}"
         if experiment.unlabelled:
             shared(AS_IT_IS, lm_seed, home)  # first: a row with the same settings takes it
         config = experiment.recipe(run.row, seed=run.seed).train_classifier

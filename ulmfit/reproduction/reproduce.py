@@ -20,14 +20,14 @@ from ulmfit.recipe import RECIPE
 from ulmfit.reproduction.answer import result_of
 from ulmfit.reproduction.bench import Bench
 from ulmfit.reproduction.beside_stock import beside_stock, require_stock
-from ulmfit.reproduction.estimate import Estimate, StageEstimate, arch_of
+from ulmfit.reproduction.estimate import Estimate, StageEstimate, archs_of
 from ulmfit.reproduction.general_text import (
     is_general_text,
     said_of_stage1,
     stage1_left,
     with_stage1,
 )
-from ulmfit.reproduction.plan import Experiment, Planned, Training, trainings
+from ulmfit.reproduction.plan import Experiment, Planned, Training
 from ulmfit.reproduction.results import Result
 from ulmfit.reproduction.sheet import Results, write_results
 from ulmfit.reproduction.summing_up import results_of
@@ -44,15 +44,15 @@ _STAGE = "reproduce"
 
 
 def estimate_of(
-    asked: Experiment, out: Path, *, data_dir: Path | None = None
+    asked: Experiment, out: Path, *, data_dir: Path | None = None, restart: bool = False
 ) -> Estimate | StageEstimate:
-    """Measure what an experiment is going to take: of general text stage 1 alone, until it has learnt."""
+    """Measure what an experiment is going to take, with `restart` from its beginning: of general text stage 1 alone, until it has learnt."""
     if is_general_text(asked):
         left = stage1_left(asked, out)
         if isinstance(left, StageEstimate):
             return left
         asked = left
-    return Bench.open(asked, out, data_dir=data_dir).estimate()
+    return Bench.open(asked, out, data_dir=data_dir, restart=restart).estimate(restart=restart)
 
 
 def reproduce(
@@ -82,21 +82,23 @@ def reproduce(
             session.say(f"first {left}", "")
         begun = with_stage1(asked, Path(out), _how(session))
         before, asked = (said_of_stage1(asked, Path(out)),), begun
-    bench = Bench.open(asked, out, data_dir=data_dir)
+    bench = Bench.open(asked, out, data_dir=data_dir, restart=restart)
     if stock:
-        require_stock(arch_of(trainings(bench.planned), bench.lm))
+        for arch in archs_of(bench.planned, bench.lm).values():
+            require_stock(arch)
     if restart or not (bench.out / RECIPE).exists():
         _write_recipe(bench)
     for notice in bench.corpus.manifest.notices:
         session.say(notice, "")
-    if progress is not None and any(not bench.is_done(each) for each in bench.planned):
-        session.say(str(bench.estimate()), "")
+    if progress is not None and (restart or not all(map(bench.is_done, bench.planned))):
+        session.say(str(bench.estimate(restart=restart)), "")
     renewed: set[str] = set()
     found = [_run(bench, each, session, renewed) for each in bench.planned]
     _write_recipe(bench)  # now that no training has refused its settings
     results = results_of(bench, found)
     results = replace(results, sentences=(*results.sentences, *before))
     if stock:
+        write_results(results, bench.out)  # measuring comes last, and nothing is lost with it
         results = replace(
             results,
             stages=beside_stock(bench.planned, found, bench.out, corpus=bench.corpus, lm=bench.lm),

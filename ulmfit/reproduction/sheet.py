@@ -197,4 +197,4 @@ def _difference(s: Summary) -> str:
 
 
 def _seeds(seeds: Sequence[int]) -> str:
-    return " ".join(map(str, seeds)) if len(seeds) < 6 else f"{len(seeds)}"
+    return " ".join(map(str, seeds)) if len(seeds) < 6 else f"{len(seeds)} seeds"

@@ -32,12 +32,7 @@ def results_of(bench: Bench, found: list[Result]) -> Results:
     curve = [(s.n_given, s.accuracy.value) for s in summed]
     sentences = [sentence(curve, baseline, whole) for baseline, whole in wholes.items()]
     if asked.labels:
-        seed = bench.planned[0].run.seed
-        sentences.append(
-            f"All budgets share the language model of seed {seed}; each seed draws its own labels."
-            if asked.unlabelled
-            else "Each language model has read the texts of its own budget, and no others."
-        )
+        sentences.append(_of_budgets(bench))
     return Results(
         name,
         asked.preset,
@@ -49,6 +44,15 @@ def results_of(bench: Bench, found: list[Result]) -> Results:
         settings=asked.settings,
         notes=(*_notes(bench.out, found), *_others(bench.out, found)),
     )
+
+
+def _of_budgets(bench: Bench) -> str:
+    """Say which language model the budgets begin from."""
+    if not bench.experiment.unlabelled:
+        return "Each language model has read the texts of its own budget, and no others."
+    first = bench.planned[0]
+    whose = "that was given" if first.lm is None else f"of seed {first.run.seed}"
+    return f"All budgets share the language model {whose}; each seed draws its own labels."
 
 
 def _notes(out: Path, found: Sequence[Result]) -> tuple[str, ...]:
