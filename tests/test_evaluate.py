@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -160,6 +161,40 @@ def test_each_direction_has_its_own_figures(both: Classifier, corpus: Corpus) ->
         assert ours["accuracy"] == pytest.approx(sk.accuracy_score(truth, said))
     average = both.probabilities(documents, precision="fp32").argmax(1)
     assert figures(found)["accuracy"] == pytest.approx(sk.accuracy_score(truth, average))
+
+
+def test_another_corpus_is_no_clean_test(
+    clf: Classifier, corpus: Corpus, evidence: Evidence, tmp_path: Path
+) -> None:
+    """The classifier may have learnt from these very documents, under another name."""
+    rows = frame()
+    rows["split"] = rows.split.map({"train": "test", "test": "train"})
+    config = replace(corpus.config, vocab_splits=("train", "test"))
+    other = ulmfit.prepare(rows, tmp_path / "corpus", split="split", config=config)
+    found = evaluate(clf, replace(other, vocab=corpus.vocab), **CHEAP)
+    assert (evidence.protocol, found.protocol) == ("clean", "unknown")
+
+
+def test_trainings_that_differ_in_more_than_their_seed_are_not_averaged(
+    clf: Classifier, corpus: Corpus, tmp_path: Path
+) -> None:
+    other = write(tmp_path / "other", corpus, seed=3, n_labels=20)
+    with pytest.raises(UserError, match=r"the n_labels of .* differ \(40, 20\)"):
+        evaluate([clf, other], corpus, **CHEAP)
+
+
+def test_a_label_with_a_carriage_return_is_one_cell(tmp_path: Path) -> None:
+    evidence = made_evidence(n=20)
+    assert evidence.predictions is not None
+    seeds = tuple(
+        replace(each, names=("po\rs", *each.names[1:])) for each in evidence.predictions.answers
+    )
+    evidence = replace(evidence, predictions=replace(evidence.predictions, answers=seeds))
+    write_evaluation(evidence, tmp_path / "out")
+    with open(next((tmp_path / "out").glob("predictions*.csv")), newline="") as file:
+        rows = list(csv.reader(file))
+    assert len(rows) == 21 and {len(row) for row in rows} == {len(rows[0])}
+    assert "po\rs" in {row[1] for row in rows}
 
 
 def test_seeds_are_averaged(clf: Classifier, corpus: Corpus, tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ from ulmfit.history import TrainingProgress
 from ulmfit.recipe import FINETUNED, PRETRAINED, RECIPE
 from ulmfit.reproduction import answer
 from ulmfit.reproduction.bench import Bench
-from ulmfit.reproduction.estimate import Estimate, StageEstimate
+from ulmfit.reproduction.estimate import Estimate, StageEstimate, archs_of, pace_key
 from ulmfit.reproduction.labels_needed import labels_needed, sentence
 from ulmfit.reproduction.plan import ALL, Experiment, plan, trainings
 from ulmfit.reproduction.reproduce import estimate_of, reproduce
@@ -105,6 +105,92 @@ def require_same(one: Path, other: Path) -> None:
 
 def names(folder: Path) -> set[str]:
     return {path.name for path in folder.iterdir()}
+
+
+@pytest.mark.usefixtures("without_pictures")
+def test_more_seeds_beside_a_finished_run_leave_it_where_it_lies(
+    single: Path, data_dir: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "run"
+    shutil.copytree(single, out)
+    before = (out / CLASSIFIER / "model.safetensors").stat().st_mtime_ns
+    found = run(out, data_dir, seeds=(0, 1))
+    assert [each.folder for each in found.runs] == ["", "seed1"] and not found.notes
+    assert (out / CLASSIFIER / "model.safetensors").stat().st_mtime_ns == before
+    again = run(out, data_dir, seeds=(1,))
+    assert [each.folder for each in again.runs] == ["seed1"]
+    assert again.runs[0].accuracy == found.runs[1].accuracy
+
+
+def test_what_lies_at_home_is_planned_there() -> None:
+    asked = experiment(seeds=(0, 1))
+    assert [each.folder for each in plan(asked)] == ["seed0", "seed1"]
+    assert [each.folder for each in plan(asked, at_home=1)] == ["seed0", ""]
+    assert [each.folder for each in plan(experiment(seeds=(1,)), at_home=None)] == ["seed1"]
+    budgets = experiment(seeds=(1,), labels=(12,))
+    assert [each.folder for each in plan(budgets, at_home=1)] == ["seed1/labels-12"]
+
+
+@pytest.mark.usefixtures("without_pictures")
+def test_files_of_another_split_are_not_taken_for_those_of_this_one(
+    single: Path, data_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "run"
+    shutil.copytree(single, out)
+    tested = (out / "predictions.csv").read_bytes()
+    with monkeypatch.context() as patch:
+        patch.setattr(answer, "_result", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            run(out, data_dir, split="valid")
+    assert (out / "predictions.csv").read_bytes() != tested
+    assert run(out, data_dir).runs[0].split == "test"
+    assert (out / "predictions.csv").read_bytes() == tested
+    (out / "predictions.csv").unlink()  # lost
+    run(out, data_dir)
+    assert (out / "predictions.csv").read_bytes() == tested
+
+
+def test_valid_documents_that_are_learnt_from_are_refused_before_training(
+    data_dir: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(UserError, match="as_published"):
+        run(tmp_path, data_dir, split="valid", settings=("stage3.protocol=as_published",))
+    assert not list(tmp_path.glob(f"{PRETRAINED}*"))
+
+
+def test_an_estimate_of_a_restart_counts_nothing_as_done(single: Path, data_dir: Path) -> None:
+    done = estimate_of(experiment(), single, data_dir=data_dir)
+    anew = estimate_of(experiment(), single, data_dir=data_dir, restart=True)
+    assert isinstance(done, Estimate) and isinstance(anew, Estimate)
+    assert done.seconds == 0 and str(done).startswith("to do: 0 runs")
+    assert [stage.n_done for stage in anew.stages] == [0, 0] and anew.seconds > 0
+
+
+def test_each_row_is_measured_in_its_own_sizes(single: Path) -> None:
+    lm = ulmfit.load(single / PRETRAINED)
+    planned = plan(experiment(lm=str(single / PRETRAINED), table=4, seeds=(0,)))
+    archs = archs_of(planned, lm)
+    scratch = next(p for p in planned if p.run.row.name == "without pretraining")
+    assert scratch.lm is not None
+    assert archs[scratch.classifier] == archs[scratch.lm] == scratch.lm.config.arch
+    given = [archs[p.classifier] for p in planned if p is not scratch]
+    assert given and all(arch == lm.parts.arch for arch in given)
+    keys = {pace_key(p.classifier, lm.parts.arch) for p in plan(experiment(table=7, seeds=(0,)))}
+    assert {freezes for _, _, freezes in keys} == {False, True}
+
+
+@pytest.mark.usefixtures("without_pictures")
+def test_the_corpus_in_the_run_by_any_path_is_the_same(
+    single: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "run"
+    shutil.copytree(single, out)
+    monkeypatch.chdir(tmp_path)
+    assert Bench.open(of(out / CORPUS), Path("run")).corpus.fingerprint
+
+
+def of(folder: Path) -> Experiment:
+    return Experiment(folder, preset="tiny", lm="none", settings=SMALL)
 
 
 # --- a corpus of one's own
@@ -580,6 +666,8 @@ def test_seeds_that_answered_other_documents_count_alike() -> None:
     assert 0 <= found.low <= found.value <= found.high <= 1
     sure = mean_accuracy([dict.fromkeys(range(9), True)] * 2)
     assert (sure.low, sure.high) == (1, 1)
+    others = mean_accuracy([{2 * seed: True, 2 * seed + 1: True} for seed in range(10)])
+    assert (others.low, others.high) == (1, 1)  # a seed none of whose documents was drawn is no error
 
 
 @pytest.mark.usefixtures("without_pictures")
