@@ -14,6 +14,7 @@ from ulmfit.evaluation.gather import (
     EXCERPT,
     baseline_row,
     calibration_rows,
+    disputed_label,
     error_row,
     excerpt,
     label_rows,
@@ -101,6 +102,7 @@ def test_errors_of_many_labels_and_of_numbers() -> None:
     scores = np.array([[0.9, 0.6], [0.1, 0.9], [0.05, 0.8]])
     many = Answers(labels, scores, ("loud", "long"), "multi")
     assert surest_errors(many) == [2, 0]
+    assert [disputed_label(many, place) for place in (2, 0)] == ["loud", "long"]
     row = error_row(many, 2, "a text")
     assert (row.true, row.predicted, row.confidence) == ("loud, long", "long", 0.95)
     numbers = Answers(np.array([1.0, 2.0, 3.0]), np.array([1.0, 0.5, 7.0]), (), "number")

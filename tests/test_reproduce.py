@@ -667,7 +667,10 @@ def test_seeds_that_answered_other_documents_count_alike() -> None:
     sure = mean_accuracy([dict.fromkeys(range(9), True)] * 2)
     assert (sure.low, sure.high) == (1, 1)
     others = mean_accuracy([{2 * seed: True, 2 * seed + 1: True} for seed in range(10)])
-    assert (others.low, others.high) == (1, 1)  # a seed none of whose documents was drawn is no error
+    assert (others.low, others.high) == (
+        1,
+        1,
+    )  # a seed none of whose documents was drawn is no error
 
 
 @pytest.mark.usefixtures("without_pictures")

@@ -34,6 +34,7 @@ from ulmfit.evaluation.gather import (
     baseline_row,
     calibration_rows,
     direction_row,
+    disputed_label,
     error_row,
     label_rows,
     score_rows,
@@ -244,7 +245,8 @@ def _explanations(
 
 def _explanation(first: Answered, corpus: Corpus, trial: Trial, place: int) -> Explanation:
     """Weigh the words of a document; how true the weights are, say deletions in their order and in random ones."""
-    found = explain_tokens(first.classifier, corpus.tokens(int(trial.rows[place])))
+    label = disputed_label(first.answers, place)
+    found = explain_tokens(first.classifier, corpus.tokens(int(trial.rows[place])), label=label)
     curve = deletion_curve(first.classifier, found, n_points=6, n_orders=4)
     row = _error(first, corpus, trial, place)
     heading = (

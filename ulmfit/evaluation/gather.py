@@ -115,8 +115,20 @@ def _surprise(answers: Answers) -> np.ndarray:
         return np.abs(answers.scores - answers.labels)
     if answers.kind == "category":
         return answers.scores.max(axis=1)
+    return _wrongness(answers).max(axis=1)
+
+
+def _wrongness(answers: Answers) -> np.ndarray:
+    """Say how sure each wrong answer is of many labels; 0 for the right ones."""
     sure = np.maximum(answers.scores, 1 - answers.scores)
-    return np.where(answers.labels != answers.predicted, sure, 0).max(axis=1)
+    return np.where(answers.labels != answers.predicted, sure, 0)
+
+
+def disputed_label(answers: Answers, document: int) -> str | None:
+    """Name the label to explain a wrong answer by: of many the surest wrong one, else the one that was given."""
+    if answers.kind != "multi":
+        return None
+    return answers.names[int(_wrongness(answers)[document].argmax())]
 
 
 def error_row(answers: Answers, document: int, text: str) -> ErrorRow:
