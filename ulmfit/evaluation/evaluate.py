@@ -148,7 +148,7 @@ def _require_alike(classifiers: list[Classifier]) -> None:
     """Refuse trainings that differ in more than their seed, as far as both say how they were made."""
     first, *others = ({"corpus": made.get("corpus"), **made.get("config", {})} for made in (c.manifest.provenance.config for c in classifiers))  # fmt: skip
     for other, settings in zip(classifiers[1:], others):
-        for what in first.keys() & settings.keys() - {"seed"}:
+        for what in sorted(first.keys() & settings.keys() - {"seed"}):
             if first[what] != settings[what]:
                 raise UserError(f"the {what} of {_folders([classifiers[0], other])} differ ({_listed([first[what], settings[what]])}): evaluate them one by one")  # fmt: skip
 

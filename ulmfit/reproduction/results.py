@@ -134,9 +134,8 @@ def mean_accuracy(right: Sequence[dict[int, bool]]) -> Interval:
     hits = np.array([[each.get(n, False) for n in numbers] for each in right], dtype=float).T
 
     def mean(weights: np.ndarray) -> np.ndarray:
-        n_drawn = (
-            weights @ answered
-        )  # (samples, seeds); a seed none of whose documents was drawn says nothing
+        n_drawn = weights @ answered  # (samples, seeds)
+        # A seed none of whose documents was drawn says nothing.
         with np.errstate(invalid="ignore"):
             shares = (weights @ hits) / n_drawn
             return np.nansum(shares, axis=1) / (n_drawn > 0).sum(axis=1)
