@@ -29,7 +29,7 @@ from ulmfit.evaluation.evidence import Evidence
 from ulmfit.evaluation.folder import from_json, read_evaluation, to_json, write_evaluation
 from ulmfit.evaluation.published import PUBLISHED, published
 from ulmfit.evaluation.report import report_html
-from ulmfit.history import EpochRow, StepRow, write_history, write_steps
+from ulmfit.history import EpochRow, StepRow, steps_csv, write_history
 from ulmfit.inference.classifier import Classifier
 from ulmfit.models.label_set import LabelSet
 from ulmfit.text.corpus import Corpus
@@ -255,7 +255,9 @@ def test_other_kinds_of_labels_go_without_baselines(kind: str, tmp_path: Path) -
         expected = {"mae": sk.mean_absolute_error(truth, said), "r2": sk.r2_score(truth, said)}
     assert {n: figures(found)[n] for n in expected} == pytest.approx(expected, rel=1e-4)
     assert found.baselines == () and "There are no baselines" in found.notes[0]
-    assert "There are no baselines" in report_html(found)
+    page = report_html(found)
+    assert "There are no baselines" in page
+    assert ("The farthest off" in page) == (kind == "number")
     out = write_evaluation(found, tmp_path / "out")
     table = pd.read_csv(out / "predictions.csv")
     assert len(table) == 59 and len(found.errors) == 2
@@ -342,7 +344,8 @@ def test_the_course_of_training_is_read_from_the_folder(both: Classifier, corpus
     row = EpochRow(1, 1, 0.1, 0.9, 0.8, 0.5, nan, nan, 100, 10.0, 7.5)
     for name in both.directions:
         write_history(both.folder / f"history-{name}.csv", [row, replace(row, epoch=2)])
-        write_steps(both.folder / f"steps-{name}.csv", [StepRow(5, 0.7, (0.0, 0.1, 0.2, 0.3), 0.9)])
+        steps = steps_csv([StepRow(5, 0.7, (0.0, 0.1, 0.2, 0.3), 0.9)])
+        (both.folder / f"steps-{name}.csv").write_text(steps)
     found = courses_of(both)
     assert [course.direction for course in found] == ["forward", "backward"]
     columns = ("epoch", "train loss", "valid loss", "accuracy", "seconds")

@@ -24,7 +24,6 @@ from ulmfit.history import (
     read_steps,
     steps_csv,
     write_history,
-    write_steps,
 )
 
 ROW = EpochRow(1, 1, 0.1, 3.5, 3.25, 0.5, 25.75, 1.5, 1_000, 80.5, 12.5)
@@ -69,9 +68,8 @@ def test_epochs_come_back_exactly(tmp_path_factory, rows: list[EpochRow]) -> Non
 )
 def test_steps_come_back_exactly(tmp_path_factory, rows: list[StepRow]) -> None:
     path = tmp_path_factory.mktemp("steps") / "steps.csv"
-    write_steps(path, rows)
+    path.write_text(steps_csv(rows))
     assert read_steps(path) == rows
-    assert path.read_text() == steps_csv(rows)
 
 
 def test_the_files_are_what_they_say(tmp_path: Path) -> None:
@@ -80,10 +78,8 @@ def test_the_files_are_what_they_say(tmp_path: Path) -> None:
         "epoch,phase,lr,train_loss,valid_loss,accuracy,perplexity,bits_per_character,tokens,tokens_per_second,seconds\n"
         "1,1,0.1,3.5,3.25,0.5,25.75,1.5,1000,80.5,12.5\n"
     )
-    write_steps(tmp_path / "steps.csv", [StepRow(7, 4.5, (0.1, 0.2), 0.7)])
-    assert (
-        tmp_path / "steps.csv"
-    ).read_text() == "step,loss,momentum,lr_1,lr_2\n7,4.5,0.7,0.1,0.2\n"
+    steps = steps_csv([StepRow(7, 4.5, (0.1, 0.2), 0.7)])
+    assert steps == "step,loss,momentum,lr_1,lr_2\n7,4.5,0.7,0.1,0.2\n"
 
 
 def test_what_was_not_measured_is_nan(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from tiny_lm import write_tiny_lm
 import ulmfit
 from ulmfit import cli
 from ulmfit.errors import UserError
-from ulmfit.history import EpochRow, StepRow, write_history, write_steps
+from ulmfit.history import EpochRow, StepRow, steps_csv, write_history
 from ulmfit.inference import reading
 from ulmfit.inference.language_model import NEVER_GENERATED, LanguageModel
 from ulmfit.inference.reading import BS, PIECE
@@ -333,7 +333,8 @@ def test_the_history_is_a_table_and_a_picture(demo_corpus: Corpus, tmp_path: Pat
     write_history(lm.folder / "history.csv", rows)
     assert lm.history.to_dict("records") == [asdict(row) for row in rows]
     assert lm.plot_history().axes[0].get_xlabel() == "epoch"
-    write_steps(lm.folder / "steps.csv", [StepRow(n, 4.0, (0.1,), 0.7) for n in (1, 2, 3, 4)])
+    steps = [StepRow(n, 4.0, (0.1,), 0.7) for n in (1, 2, 3, 4)]
+    (lm.folder / "steps.csv").write_text(steps_csv(steps))
     validation = lm.plot_history().axes[0].get_lines()[1]
     assert validation.get_xydata().tolist() == [[2, 4.5], [4, 2.25]]
 

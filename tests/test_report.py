@@ -33,7 +33,7 @@ NEEDS = {
     "Confusions": "confusion",
     "Calibration": "calibration",
     "Training": "courses",
-    "Most confident errors": "errors",
+    "Worst errors": "errors",
     "Explanations": "explanations",
     "Data and run": "facts",
 }

@@ -87,7 +87,9 @@ class TrainingProgress:
 
 def write_history(path: str | Path, rows: Iterable[EpochRow]) -> None:
     """Write history.csv, whole or not at all."""
-    _write(Path(path), _csv([f.name for f in fields(EpochRow)], map(asdict, rows)))
+    text = _csv([f.name for f in fields(EpochRow)], map(asdict, rows))
+    with atomic_file(Path(path)) as part:
+        part.write_text(text, encoding="utf-8", newline="")
 
 
 def read_history(path: str | Path) -> list[EpochRow]:
@@ -104,11 +106,6 @@ def steps_csv(rows: Sequence[StepRow]) -> str:
         for r in rows
     )
     return _csv(["step", "loss", "momentum", *groups], plain)
-
-
-def write_steps(path: str | Path, rows: Sequence[StepRow]) -> None:
-    """Write steps.csv, whole or not at all."""
-    _write(Path(path), steps_csv(rows))
 
 
 def read_steps(path: str | Path) -> list[StepRow]:
@@ -238,11 +235,6 @@ def _csv(names: list[str], rows: Iterable[Mapping[str, Any]]) -> str:
     writer.writeheader()
     writer.writerows(rows)
     return text.getvalue()
-
-
-def _write(path: Path, text: str) -> None:
-    with atomic_file(path) as part:
-        part.write_text(text, encoding="utf-8", newline="")
 
 
 def _read(path: Path, parse: Callable[[dict[str, str]], Any]) -> list[Any]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -54,10 +54,3 @@ def run_baseline(name: str, train: LabelledTexts, test: LabelledTexts) -> Baseli
     done = time.perf_counter()
     answers = Answers(test.labels, scores, test.names)
     return BaselineAnswers(name, answers, len(train.labels), fitted - start, done - fitted)
-
-
-def run_baselines(
-    train: LabelledTexts, test: LabelledTexts, *, names: Iterable[str] = tuple(BASELINES)
-) -> tuple[BaselineAnswers, ...]:
-    """Run several baselines on the same documents."""
-    return tuple(run_baseline(name, train, test) for name in names)

@@ -197,13 +197,19 @@ def _course(course: Course, evidence: Evidence) -> list[Part]:
 
 
 def errors(evidence: Evidence) -> list[Part]:
-    """Show the wrong answers of highest confidence."""
+    """Show the wrong answers of highest confidence; of numbers, which have none, the farthest off."""
+    if not evidence.errors:
+        return []
+    end = f"of seed {evidence.seed_names[0]}; texts are shortened."
+    if all(math.isnan(row.confidence) for row in evidence.errors):
+        rows = tuple((f"{row.true} → {row.predicted}", row.excerpt) for row in evidence.errors)
+        return [Table(("true → predicted", "text"), rows, f"The farthest off, {end}")]
     rows = tuple(
         (f"{row.true} → {row.predicted}", percent(row.confidence), row.excerpt)
         for row in evidence.errors
     )
-    note = f"Of seed {evidence.seed_names[0]}; texts are shortened."
-    return [Table(("true → predicted", "confidence", "text"), rows, note)] if rows else []
+    note = f"The most confident wrong answers, {end}"
+    return [Table(("true → predicted", "confidence", "text"), rows, note)]
 
 
 def explanations(evidence: Evidence) -> list[Part]:
@@ -225,7 +231,7 @@ BLOCKS: dict[str, Callable[[Evidence], list[Part]]] = {
     "Confusions": confusion,
     "Calibration": calibration,
     "Training": training,
-    "Most confident errors": errors,
+    "Worst errors": errors,
     "Explanations": explanations,
     "Data and run": facts,
 }
