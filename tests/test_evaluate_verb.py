@@ -87,6 +87,22 @@ def test_a_run_stands_for_its_classifier_and_its_corpus(
     assert Corpus.load(run).fingerprint == demo_corpus.fingerprint
 
 
+def test_another_corpus_gives_the_evaluation_its_name(
+    runs: Path, demo_corpus: Corpus, tmp_path: Path, capsys: Capture
+) -> None:
+    """It lies beside the evaluation on the corpus that the classifier learnt from, and replaces nothing."""
+    inner = shutil.copytree(runs / "clf", tmp_path / "3_train_classifier")
+    manifest = json.loads((inner / "manifest.json").read_text())
+    manifest["config"] = {"corpus": "that of other texts"}
+    (inner / "manifest.json").write_text(json.dumps(manifest))
+    for corpus, name in (("pages", "pages"), ("runs/films/corpus", "films")):
+        shutil.copytree(demo_corpus.folder, tmp_path / corpus)
+        argv = ["evaluate", str(tmp_path), str(tmp_path / corpus), "--no-baselines", "--json"]
+        assert cli.main(argv) == 0
+        out = json.loads(capsys.readouterr().out)["out"]
+        assert out == str(tmp_path / f"3_train_classifier.{name}.test")
+
+
 def test_json_is_the_evidence(
     runs: Path, demo_corpus: Corpus, tmp_path: Path, capsys: Capture
 ) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, cast
 
 from ulmfit.config import require
 from ulmfit.errors import UserError
-from ulmfit.files import CLASSIFIER, CORPUS, in_run, kind_of
+from ulmfit.files import CLASSIFIER, CORPUS, MANIFEST, in_run, kind_of, read_json
 from ulmfit.flags import Positional, Positionals, Switch, parse
 from ulmfit.output import print_result, say, table
 from ulmfit.progress import Progress
@@ -34,7 +34,7 @@ class EvaluateFlags:
     """test, or valid to look at a model without touching the test split."""
     out: Path | None = None
     """The folder to write: report.html, report.md, evaluation.json and predictions.csv, whose `row` is a document's number in
-    the corpus, from 0; by default beside the classifier."""
+    the corpus, from 0; by default beside the classifier, with the name of a corpus that it did not learn from."""
     baselines: bool = True
     """Train majority, TF-IDF and NB-SVM on the same labels, and set them beside the classifier."""
     full_context: Switch = False
@@ -124,7 +124,7 @@ def _classifiers(models: list[str], corpus: str, flags: EvaluateFlags) -> None:
     """Write the evidence of classifiers."""
     if flags.full_context:
         raise UserError("--full-context is for language models: leave it out")
-    out = flags.out or _beside(Path(models[0]), flags.split)
+    out = flags.out or _beside(Path(models[0]), Path(corpus), flags.split)
     if out.is_file() or (out.is_dir() and kind_of(out) != "evaluation" and any(out.iterdir())):
         raise UserError(f"--out {out} exists and is not an evaluation: choose another folder")
     from ulmfit.evaluation.baselines import BASELINES
@@ -145,9 +145,15 @@ def _classifiers(models: list[str], corpus: str, flags: EvaluateFlags) -> None:
     print_result({"out": str(out), **to_json(evidence)} if flags.json else _in_short(evidence))
 
 
-def _beside(model: Path, split: str) -> Path:
-    """Name the folder of an evaluation after what is evaluated."""
-    return model.resolve().with_name(f"{model.resolve().name}.{split}")
+def _beside(model: Path, corpus: Path, split: str) -> Path:
+    """Name the folder of an evaluation after what is evaluated, and after the corpus unless the model learnt from it."""
+    model, corpus = model.resolve(), corpus.resolve()
+    settings = read_json(model / MANIFEST).get("config")
+    learnt_from = settings.get("corpus") if isinstance(settings, dict) else None
+    if learnt_from in (None, read_json(corpus / MANIFEST).get("key")):
+        return model.with_name(f"{model.name}.{split}")
+    name = corpus.parent.name if corpus.name == CORPUS else corpus.name
+    return model.with_name(f"{model.name}.{name}.{split}")
 
 
 def _in_short(evidence: Evidence) -> str:
