@@ -72,7 +72,7 @@ class ClassifierConfig(StageConfig):
     few_labels: int | None = None
     """With fewer labelled documents to learn from, a linear teacher labels texts that have no label, and they are learnt from, too; None: never."""
     linear: float | None = None
-    """How loud a linear model of n-grams (NB-SVM, learnt from the same documents) speaks beside the encoder, 1 for as loud, four times so where a teacher's lesson is learnt from or documents are long, eight times where long documents have few labels; None: not at all."""
+    """How loud a linear model of n-grams (NB-SVM, learnt from the same documents) speaks beside the encoder, 1 for as loud, twice so where a teacher's lesson is learnt from or documents are long, four times where long documents have few labels; None: not at all."""
 
     backward_lr: float | None = None
     """Peak rate of a backward model; None for that of a forward one (imdb_scripts/old/train_clas.py halves it)."""

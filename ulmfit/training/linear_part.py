@@ -19,9 +19,9 @@ MOST_TOKENS = 9_000_000  # of the documents that are learnt from, in some 1 GB
 MOST_GRAMS = 1 << 18  # that are kept; 4 MB for two labels
 MOST_WEIGHTS = 1 << 23  # of all n-grams that are learnt from, one for each label
 # Where it knows more than the encoder, it is so many times as loud (docs/decisions/015-a-linear-part.md):
-TAUGHT = 4.0  # after a lesson, of whose teacher it is the better pupil,
-OF_LONG = 4.0  # beside long documents,
-OF_FEW_LONG = 8.0  # and where few labels have to do for them:
+TAUGHT = 2.0  # after a lesson, of whose teacher it is the better pupil,
+OF_LONG = 2.0  # beside long documents,
+OF_FEW_LONG = 4.0  # and where few labels have to do for them:
 FEW, LONG = 2_000, 120  # documents; tokens of the median one
 
 

@@ -126,11 +126,11 @@ CLASSIFIER_PRESETS: dict[str, ClassifierConfig] = {
     "laptop": ClassifierConfig(
         schedule="one_cycle", bs=32, seq_len=72, epochs=6, min_batches=30, max_batches=200, max_valid=500, lr=1e-2,
         factor=1.3, wd=0.01, decoupled_wd=True, clip=1.0, drop_mult=0.2, eps=1e-5, moms=(0.8, 0.7, 0.8), max_len=360,
-        reread_drop_mult=0.6, enough_tokens=100_000, few_labels=2000, linear=0.5,
+        reread_drop_mult=0.6, enough_tokens=100_000, few_labels=2000, linear=1.0,
     ),
     # Ours: the demo and the tests.
     "tiny": ClassifierConfig(
-        schedule="full", bs=32, seq_len=70, epochs=2, lr=5e-3, drop_mult=0.2, clip=1.0, max_len=320, linear=0.5
+        schedule="full", bs=32, seq_len=70, epochs=2, lr=5e-3, drop_mult=0.2, clip=1.0, max_len=320, linear=1.0
     ),
 }  # fmt: skip
 
