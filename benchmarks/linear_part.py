@@ -5,7 +5,7 @@
 CLASSIFIER are folders that `ulmfit train-classifier` made from CORPUS; a linear part that one has is left out of
 account. The linear part learns anew from the same documents, a teacher's lesson among them, and its loudness is set on the same held-out ones, as
 in training, for each share. Accuracies are those of the same test documents, drawn with seed 0; with `--split train`
-of training documents that are in no lesson and whose labels nothing has seen. Of two directions probabilities are averaged. One JSON line a classifier.
+of training documents that are in no lesson and whose labels nothing has seen. Of two directions probabilities are averaged; `encoder_forward` and `encoder_backward` are each alone. One JSON line a classifier.
 With `--add-to` the classifier is written once more, with the linear part as loud as the last share says, and the temperature of both together.
 """
 
@@ -90,6 +90,9 @@ def main() -> None:
         forward = beside[0]  # which says how loud, as in training
         part = fit_linear_part(known, learnt.train, seed=config.seed)
         figures = {"encoder": accuracy(logits), "linear": accuracy(part.logits(documents)[None])}
+        if len(logits) > 1:
+            each = zip(classifier.directions, logits)
+            figures |= {f"encoder_{name}": accuracy(own[None]) for name, own in each}
         for share in told.shares:
             scaled = as_loud(part, forward, held_out, share=share)
             figures[f"with_{share:g}"] = accuracy(logits + scaled.logits(documents))
