@@ -484,6 +484,12 @@ def test_what_the_rows_of_a_table_differ_in_stays_theirs() -> None:
         with pytest.raises(UserError, match=rf"--set {setting}: .* rows of table 7 differ"):
             experiment(table=7, settings=(setting,))
     experiment(table=7, settings=("stage3.epochs=2", "stage2.lr=0.01"))
+    some = ("from scratch", "full", "freez")  # which have the same rate
+    experiment(table=7, rows=some, settings=("stage3.lr=0.01",))
+    with pytest.raises(UserError, match=r"stage3.lr=0.01: .* rows of table 7 differ"):
+        experiment(table=7, rows=(*some, "full + discr"), settings=("stage3.lr=0.01",))
+    with pytest.raises(UserError, match=r"one_cycle: .* rows of table 7 differ"):
+        experiment(table=7, rows=("freez",), settings=("stage3.schedule=one_cycle",))
     experiment(settings=("stage3.schedule=one_cycle",))
 
 

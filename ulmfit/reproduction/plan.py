@@ -101,15 +101,24 @@ class Experiment:
                 raise UserError(f"--set {setting}: {flag} says it, for all stages: leave it out")
 
     def _require_rows_differ(self) -> None:
-        """Refuse a setting by which the rows of the table differ: they would keep the paper's names and figures."""
+        """Refuse a setting by which the rows of the table differ: they would keep the paper's names and figures.
+
+        No row is named after its rate: those that are run, and have the same, may have another one.
+        """
         for setting in self.settings:
             name = full_name(setting)
-            rows = TABLES.get(self.table or 0, ())
+            rows = self.table_rows if name.endswith(".lr") else TABLES.get(self.table or 0, ())
             values = {
                 {full_name(s): s.partition("=")[2] for s in row.settings}.get(name) for row in rows
             }
             if len(values) > 1:
                 raise UserError(f"--set {setting}: it is what rows of table {self.table} differ in: leave it out, or the table")  # fmt: skip
+
+    @property
+    def table_rows(self) -> tuple[Row, ...]:
+        """The rows of the table that are run: those that are named, or all."""
+        rows = TABLES.get(self.table or 0, ())
+        return tuple(row for row in rows if row.name in self.rows or not self.rows)
 
     @property
     def is_registered(self) -> bool:
@@ -138,11 +147,9 @@ class Experiment:
     def runs(self) -> tuple[Run, ...]:
         """List the runs, a seed after the other within a row and a budget."""
         default = tuple(range(N_SPLITS)) if self.labels else (self.recipe().train_classifier.seed,)
-        rows = TABLES[self.table] if self.table else (AS_IT_IS,)
-        rows = tuple(row for row in rows if row.name in self.rows or not self.rows)
         return tuple(
             Run(seed, n, row)
-            for row in rows
+            for row in self.table_rows or (AS_IT_IS,)
             for n in self.labels or (ALL,)
             for seed in self.seeds or default
         )
