@@ -48,6 +48,9 @@ class Candidate:
 
 CANDIDATES = {
     "subword-lstm-512": Candidate(SUBWORDS, ArchConfig(emb_sz=256, n_hid=512, drop_mult=0.1)),
+    "subword-lstm-512-dropout": Candidate(
+        SUBWORDS, ArchConfig(emb_sz=256, n_hid=512, drop_mult=0.5)
+    ),
     "subword-lstm-768": Candidate(SUBWORDS, ArchConfig(emb_sz=256, n_hid=768, drop_mult=0.1)),
     "subword-qrnn-768": Candidate(
         SUBWORDS, ArchConfig("qrnn", emb_sz=256, n_hid=768, n_layers=4, drop_mult=0.1)

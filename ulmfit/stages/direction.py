@@ -31,7 +31,7 @@ def resolve_direction(lm: Source, asked: str) -> str:
     if asked in ("auto", has) or has == "both":
         return has if asked == "auto" else asked
     raise UserError(
-        f"--direction is {asked} and {lm.folder} is a {has} language model: leave the flag out, or "
+        f"{lm.folder} is a {has} language model, and {asked} is asked for: say --direction {has}, or "
         f"give a model pretrained with --direction {asked}"
     )
 
