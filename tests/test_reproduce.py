@@ -166,6 +166,13 @@ def test_an_estimate_of_a_restart_counts_nothing_as_done(single: Path, data_dir:
     assert [stage.n_done for stage in anew.stages] == [0, 0] and anew.seconds > 0
 
 
+def test_an_estimate_of_a_restart_leaves_the_run_as_it_is(single: Path, data_dir: Path) -> None:
+    before = sorted((path, path.stat().st_mtime_ns) for path in single.rglob("*"))
+    other = experiment(settings=("text.min_freq=3",))
+    assert isinstance(estimate_of(other, single, data_dir=data_dir, restart=True), Estimate)
+    assert before == sorted((path, path.stat().st_mtime_ns) for path in single.rglob("*"))
+
+
 def test_each_row_is_measured_in_its_own_sizes(single: Path) -> None:
     lm = ulmfit.load(single / PRETRAINED)
     planned = plan(experiment(lm=str(single / PRETRAINED), table=4, seeds=(0,)))
@@ -766,6 +773,7 @@ def test_all_three_stages_from_a_corpus_of_general_text(
     assert not [progress for progress in heard if not progress.notice]
     after = estimate_of(asked, out, data_dir=data_dir)
     assert isinstance(after, Estimate) and after.seconds == 0
+    assert isinstance(estimate_of(asked, out, data_dir=data_dir, restart=True), StageEstimate)
 
 
 def test_the_verb_estimates_stage_1_by_itself(

@@ -6,6 +6,8 @@ folder was copied to.
 
 from __future__ import annotations
 
+import shutil
+import tempfile
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +15,7 @@ from typing import Any
 from ulmfit import __version__
 from ulmfit.config import require
 from ulmfit.errors import Stopped
-from ulmfit.files import atomic_file, write_json
+from ulmfit.files import CORPUS, atomic_file, write_json
 from ulmfit.inference.pair import Source
 from ulmfit.models.catalogue import PRETRAINED
 from ulmfit.recipe import RECIPE
@@ -47,12 +49,23 @@ def estimate_of(
     asked: Experiment, out: Path, *, data_dir: Path | None = None, restart: bool = False
 ) -> Estimate | StageEstimate:
     """Measure what an experiment is going to take, with `restart` from its beginning: of general text stage 1 alone, until it has learnt."""
+    if restart:  # what an empty folder takes, but for a corpus that may be all that is left of a data set
+        with tempfile.TemporaryDirectory() as empty:
+            if (out / CORPUS).is_dir():
+                shutil.copytree(out / CORPUS, Path(empty) / CORPUS)
+            return _estimate_in(Path(empty), asked, data_dir=data_dir, restart=True)
+    return _estimate_in(out, asked, data_dir=data_dir)
+
+
+def _estimate_in(
+    out: Path, asked: Experiment, *, data_dir: Path | None, restart: bool = False
+) -> Estimate | StageEstimate:
     if is_general_text(asked):
         left = stage1_left(asked, out)
         if isinstance(left, StageEstimate):
             return left
         asked = left
-    return Bench.open(asked, out, data_dir=data_dir, restart=restart).estimate(restart=restart)
+    return Bench.open(asked, out, data_dir=data_dir, restart=restart).estimate()
 
 
 def reproduce(
