@@ -10,6 +10,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from ulmfit import cli
 from ulmfit.config import TextConfig
 from ulmfit.errors import UserError
 from ulmfit.text import survey
@@ -120,6 +121,18 @@ def test_lengths() -> None:
     assert one(report, "length").level == "note"
     assert "median 4 tokens" in one(report, "length").detail
     assert "longest 1,501; 1 of 10 longer than 1,400" in one(report, "length").detail
+    assert one(check(["word " * 1500], window=None), "length").level == "ok"
+
+
+@pytest.mark.parametrize(("preset", "window"), [("laptop", 360), ("fastbook", 1440)])
+def test_the_verb_knows_how_much_the_preset_pools(
+    preset: str, window: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "long.csv").write_text(
+        "text,label\n" + f"{'word ' * 1500},a\n" * 9, encoding="utf-8"
+    )
+    cli.main(["check", str(tmp_path / "long.csv"), "--preset", preset, "--rules", "none"])
+    assert f"9 of 9 longer than {window:,}" in capsys.readouterr().out
 
 
 def test_unknown_tokens() -> None:
@@ -129,6 +142,9 @@ def test_unknown_tokens() -> None:
     found = one(report, "unknown tokens")
     # Of xxbos and four words, gamma is too rare and delta is new.
     assert (found.level, found.detail) == ("warn", "40.0% of test, such as 'gamma', 'delta'")
+    other = TextConfig(rules="none", vocab_splits=("test",))  # where alpha stands twice, too rare
+    report = report_on(frame(rows, [("alpha gamma delta alpha", "a")]), other)
+    assert one(report, "unknown tokens").detail.startswith("80.0% of test")
 
 
 def test_markup_control_and_long_tokens() -> None:

@@ -17,14 +17,14 @@ from tiny_lm import write_tiny_lm
 
 import ulmfit
 from ulmfit import cli
-from ulmfit.config import TextConfig
+from ulmfit.config import PRESETS, TextConfig
 from ulmfit.errors import Stopped, UserError
 from ulmfit.files import CLASSIFIER, CORPUS
 from ulmfit.flags import parse
 from ulmfit.history import TrainingProgress
 from ulmfit.models.arch import ArchConfig
 from ulmfit.models.transplant import transplant
-from ulmfit.recipe import FINETUNED, PRETRAINED, RECIPE
+from ulmfit.recipe import FINETUNED, PRETRAINED, RECIPE, config_for
 from ulmfit.stage_flags import ClassifierFlags
 from ulmfit.text.corpus import Corpus
 from ulmfit.training.classifier_config import ClassifierConfig
@@ -195,6 +195,9 @@ def test_unlabelled_texts_are_read_too(reviews: pd.DataFrame, tmp_path: Path) ->
     found = fit(reviews, tmp_path / "run", unlabelled=["zebras and more zebras"])
     assert "zebras" in found.vocab
     assert ulmfit.load(tmp_path / "run" / CORPUS).manifest.splits["unsup"].documents == 1
+    source = {"train": reviews, "unsup": ["a yak"]}
+    found = fit(source, tmp_path / "both", unlabelled=["zebras and more zebras"])
+    assert {"yak", "zebras"} <= set(found.vocab)
 
 
 def test_the_test_split_is_never_read(reviews: pd.DataFrame, tmp_path: Path) -> None:
@@ -456,6 +459,16 @@ def test_the_corpus_is_read_as_its_language_model_reads(
         fit(reviews, tmp_path / "other", lm=lm.folder, config=chars)
     text = [str(tmp_path / "lm"), "--show", "a fine film", "--preset", "tiny"]
     assert cli.main(["prepare", "--lm", *text]) == 0
+
+
+@pytest.mark.parametrize(("n_asked", "n_words"), [(12_000, 60_000), (500, 500)])
+def test_a_language_model_of_words_is_not_cut_at_the_number_of_pieces(
+    made: ulmfit.Classifier, n_asked: int, n_words: int
+) -> None:
+    lm = ulmfit.load(run_of(made) / "1_pretrain_lm")
+    laptop = PRESETS["laptop"]
+    found = config_for(lm, replace(laptop, max_vocab=n_asked), default=laptop)
+    assert (found.tokenizer, found.sp_model, found.max_vocab) == ("word", None, n_words)
 
 
 def test_a_vocabulary_of_both(

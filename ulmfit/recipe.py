@@ -80,7 +80,7 @@ def fit(
     preset_recipe = of_preset(preset)
     asked = config or preset_recipe.text
     first = first_model(lm, asked, is_pretraining=pretrain is not None)
-    known = None if first is None else open_lm(first)
+    known = None if first is None else open_lm(first, data_dir=data_dir)
     recipe = Recipe(
         config_for(known, asked, default=preset_recipe.text),
         pretrain or preset_recipe.pretrain_lm,
@@ -123,6 +123,8 @@ def config_for(lm: LM | None, asked: TextConfig, *, default: TextConfig) -> Text
                 f"--{name.replace('_', '-')} is {wanted!r} and the language model {lm.folder} reads with {found!r}: "
                 f"leave the flag out (in Python: config=lm.text_config()), or choose another language model"
             )
+    if config.tokenizer != asked.tokenizer and asked.max_vocab == default.max_vocab:
+        return replace(config, max_vocab=TextConfig.max_vocab)  # the preset's counts other tokens
     return config
 
 
@@ -233,9 +235,10 @@ def _deadline(max_minutes: float | None) -> float:
 
 
 def _beside(source: Raw, unlabelled: Raw) -> Raw:
-    """Put texts without label beside those of the source."""
+    """Put texts without label beside those of the source, which may have such, too."""
     labelled = source if isinstance(source, Mapping) else {"train": source}
-    return {**labelled, "unsup": unlabelled}
+    name = "unlabelled" if "unsup" in labelled else "unsup"  # two names of one split
+    return {**labelled, name: unlabelled}
 
 
 def _require_labels(documents: Raw, places: dict[str, Any]) -> Source:

@@ -31,7 +31,7 @@ def prepare(argv: Sequence[str]) -> None:
     flags = parse(PrepareFlags, "prepare", argv)
     default = PrepareFlags.of_preset(flags.preset).config
     if flags.show:
-        config, _ = _as_read_by(flags.lm, flags.config, default=default)
+        config, _ = _as_read_by(flags, default=default)
         return _show(flags.show, config, is_json=flags.json)
     flags.require_source("ulmfit prepare reviews.csv --out runs/reviews/corpus")
     if flags.out is None:
@@ -40,7 +40,7 @@ def prepare(argv: Sequence[str]) -> None:
         )
     from ulmfit.text.prepare import prepare as prepare_corpus
 
-    config, words = _as_read_by(flags.lm, flags.config, default=default)
+    config, words = _as_read_by(flags, default=default)
     before = written_at(flags.out)
     with _progress() as progress:
         corpus = prepare_corpus(
@@ -66,6 +66,7 @@ def check(argv: Sequence[str]) -> None:
     flags = parse(CheckFlags, "check", argv)
     flags.require_source("ulmfit check reviews.csv")
     from ulmfit.text.check import check as check_source
+    from ulmfit.training.presets import CLASSIFIER_PRESETS
 
     report = check_source(
         flags.documents(),
@@ -75,6 +76,7 @@ def check(argv: Sequence[str]) -> None:
         config=flags.config,
         data_dir=flags.data_dir,
         columns=flags.columns or None,
+        window=CLASSIFIER_PRESETS[flags.preset].max_len,
     )
     print_result(report.to_json() if flags.json else str(report))
     if errors := report.errors():
@@ -212,17 +214,15 @@ def _lines(rows: list[dict[str, Any]]) -> list[str]:
     return lines
 
 
-def _as_read_by(
-    lm: str, config: TextConfig, *, default: TextConfig
-) -> tuple[TextConfig, Sequence[str]]:
+def _as_read_by(flags: PrepareFlags, *, default: TextConfig) -> tuple[TextConfig, Sequence[str]]:
     """Take tokenizer and rules from a language model, if one is named, and the words that it knows."""
-    if not lm:
-        return config, ()
+    if not flags.lm:
+        return flags.config, ()
     from ulmfit.inference.pair import open_lm
     from ulmfit.recipe import config_for
 
-    opened = open_lm(lm)
-    return config_for(opened, config, default=default), opened.vocab
+    opened = open_lm(flags.lm, data_dir=flags.data_dir)
+    return config_for(opened, flags.config, default=default), opened.vocab
 
 
 def _show(text: str, config: TextConfig, *, is_json: bool) -> None:

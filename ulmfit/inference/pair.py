@@ -103,8 +103,8 @@ def load_pretrained(
 Source = LanguageModel | LanguageModelPair
 
 
-def open_lm(lm: Source | str | Path) -> Source:
-    """Open a language model or a pair by its folder, or a pretrained one by its name."""
+def open_lm(lm: Source | str | Path, *, data_dir: str | Path | None = None) -> Source:
+    """Open a language model or a pair by its folder, or a pretrained one by its name, which may lie in `data_dir`."""
     if isinstance(lm, Source):
         return lm
     if not isinstance(lm, (str, Path)):
@@ -112,7 +112,7 @@ def open_lm(lm: Source | str | Path) -> Source:
             f"a {type(lm).__name__} is no language model: give one, its folder or the name of a pretrained one"
             + ("; learn.save_model(OUT) makes the folder" if hasattr(lm, "save_model") else "")
         )
-    parts = pretrained.open_language_model(lm)
+    parts = pretrained.open_language_model(lm, data_dir=data_dir)
     if isinstance(parts, LanguageModelPairParts):
         return LanguageModelPair(parts)
     return LanguageModel(parts)

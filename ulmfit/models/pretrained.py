@@ -20,11 +20,13 @@ from ulmfit.text.locate import data_folder
 _HEAD_BYTES = 1 << 20
 
 
-def open_language_model(lm: str | Path) -> LanguageModelParts | LanguageModelPairParts:
+def open_language_model(
+    lm: str | Path, *, data_dir: str | Path | None = None
+) -> LanguageModelParts | LanguageModelPairParts:
     """Open a language model or a pair: the folder of one, or the name of a pretrained one."""
     folder = Path(lm)
     if not (folder / MANIFEST).exists() and str(lm) in PRETRAINED:
-        return load_pretrained(str(lm))
+        return load_pretrained(str(lm), data_dir=data_dir)
     if not folder.is_dir():
         raise UserError(
             f"{lm} is neither the folder of a language model nor a pretrained one: {nearest(str(lm), PRETRAINED)}"

@@ -39,7 +39,7 @@ class Bench:
         out = Path(out)
         if (out / MANIFEST).exists():
             raise UserError(f"{out} is an artefact, and an experiment is a folder of several: choose another --out")  # fmt: skip
-        lm = open_lm(asked.begins_from) if asked.begins_from else None
+        lm = open_lm(asked.begins_from, data_dir=data_dir) if asked.begins_from else None
         corpus = corpus_of(asked, out, lm, data_dir=data_dir, restart=restart)
         knows_texts = lm is not None and has_learnt(lm, corpus)
         planned = plan(asked, knows_texts=knows_texts, at_home=_at_home(out))

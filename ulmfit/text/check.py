@@ -40,8 +40,12 @@ def check(
     config: TextConfig = TextConfig(),
     data_dir: str | Path | None = None,
     columns: Sequence[str] | None = None,
+    window: int | None = WINDOW,
 ) -> CheckReport:
-    """Read a source once and report on it; everything that is told in tokens comes from a sample of it."""
+    """Read a source once and report on it; everything that is told in tokens comes from a sample of it.
+
+    `window` is how many tokens a classifier pools, the last ones of a document (`max_len` of its config).
+    """
     from ulmfit.text.sources import open_source
 
     opened = open_source(
@@ -53,7 +57,7 @@ def check(
         columns=columns,
         config=config,
     )
-    examined = Examined(survey(opened), config)
+    examined = Examined(survey(opened), config, window)
     return CheckReport(examined.seen.name, [row for look in CHECKS for row in look(examined)])
 
 
@@ -63,6 +67,7 @@ class Examined:
 
     seen: Survey
     config: TextConfig
+    window: int | None = WINDOW
 
     @cached_property
     def tokens(self) -> dict[str, list[list[str]]]:
@@ -173,11 +178,12 @@ def _unseen_labels(examined: Examined) -> Iterator[Finding]:
 def _lengths(examined: Examined) -> Iterator[Finding]:
     lengths = sorted(len(found) for split in examined.tokens.values() for found in split)
     p95 = lengths[int(0.95 * (len(lengths) - 1))]
-    n_long = sum(length > WINDOW for length in lengths)
+    window = examined.window
+    n_long = 0 if window is None else sum(length > window for length in lengths)
     detail = f"median {median(lengths):,.0f} tokens, 95% up to {p95:,.0f}, longest {lengths[-1]:,}"
     if n_long:
-        detail += f"; {n_long:,} of {len(lengths):,} longer than {WINDOW:,}"
-        action = f"only the last {WINDOW:,} tokens of a document reach the classifier's pooling"
+        detail += f"; {n_long:,} of {len(lengths):,} longer than {window:,}"
+        action = f"only the last {window:,} tokens of a document reach the classifier's pooling"
         yield Finding("note", "length", detail, action)
     else:
         yield Finding("ok", "length", detail)
@@ -194,7 +200,7 @@ def _language(examined: Examined) -> Iterator[Finding]:
 def _unknown(examined: Examined) -> Iterator[Finding]:
     from ulmfit.text.vocab import Vocab
 
-    counted = [name for name in ("train", "unsup") if name in examined.tokens]
+    counted = [name for name in examined.config.vocab_splits if name in examined.tokens]
     if not counted or examined.config.tokenizer != "word":
         return
     config = examined.config
