@@ -425,6 +425,15 @@ def test_refused_settings_leave_the_recipe_as_it_was(
 
 
 @pytest.mark.usefixtures("without_pictures")
+def test_a_single_run_that_other_seeds_leave_out_has_a_name(
+    single: Path, data_dir: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(single, tmp_path / "run")
+    found = run(tmp_path / "run", data_dir, seeds=(1,))
+    assert "this time: the run without a folder of its own." in found.notes[-1]
+
+
+@pytest.mark.usefixtures("without_pictures")
 def test_budgets_share_one_language_model_and_draw_their_own_labels(
     data_dir: Path, tmp_path: Path
 ) -> None:

@@ -200,6 +200,11 @@ def test_a_worker_that_is_killed_is_told_of(
         ulmfit.pretrain_lm(corpus, tmp_path / "lm", config=PRETRAIN, progress=Heard())
 
 
+def test_an_error_of_ours_is_not_the_users() -> None:
+    ended = {"end": "died", "code": 1, "out": "lm"}
+    assert isinstance(side_by_side._failure(ended, ""), RuntimeError)
+
+
 _FOREVER = """
 import sys, torch, ulmfit
 from dataclasses import replace

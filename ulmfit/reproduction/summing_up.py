@@ -60,11 +60,16 @@ def _notes(out: Path, found: Sequence[Result]) -> tuple[str, ...]:
     told: dict[str, list[str]] = {}
     for run in found:
         for note in read_json(out / run.folder / EVIDENCE)["notes"]:
-            told.setdefault(note, []).append(run.folder)
+            told.setdefault(note, []).append(_named(run.folder))
     return tuple(
         note if len(folders) == len(found) else f"{', '.join(folders)}: {note}"
         for note, folders in told.items()
     )
+
+
+def _named(folder: str) -> str:
+    """Name a run by its folder; that of a single run is the experiment's own."""
+    return folder if folder not in ("", ".") else "the run without a folder of its own"
 
 
 def _others(out: Path, found: Sequence[Result]) -> tuple[str, ...]:
@@ -73,7 +78,7 @@ def _others(out: Path, found: Sequence[Result]) -> tuple[str, ...]:
     folders = (path.parent.relative_to(out).as_posix() for path in out.rglob(RESULT))
     if not (others := sorted(set(folders) - known)):
         return ()
-    shown = ", ".join(others[:5]) + (", ..." if len(others) > 5 else "")
+    shown = ", ".join(map(_named, others[:5])) + (", ..." if len(others) > 5 else "")
     return (
         f"Finished in this folder, too, but not asked for this time: {shown}. One command that names all of it sums all of it up.",
     )

@@ -135,10 +135,11 @@ def _failure(message: dict[str, Any], reason: str) -> Exception | None:
         return Stopped(said or silent, reason=reason or message["reason"])
     if message["end"] in _ERRORS:
         return _ERRORS[message["end"]](said)
+    if message["code"] >= 0:  # an error of ours, whose traceback it has printed
+        return RuntimeError(f"the process that trained {message['out']} failed as is said above")
     return UserError(
-        f"the process that trained {message['out']} ended with code {message['code']}"
-        f"{', killed perhaps for lack of memory' if message['code'] < 0 else ''}: the same command goes on from its "
-        "last checkpoint; --threads 1 trains one direction after the other, with half the memory"
+        f"the process that trained {message['out']} ended with code {message['code']}, killed perhaps for lack of "
+        "memory: the same command goes on from its last checkpoint; --threads 1 trains one direction after the other, with half the memory"
     )
 
 
