@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shlex
+import shutil
 from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
@@ -26,10 +27,12 @@ from ulmfit.models.arch import ArchConfig
 from ulmfit.models.transplant import transplant
 from ulmfit.recipe import FINETUNED, PRETRAINED, RECIPE, config_for
 from ulmfit.stage_flags import ClassifierFlags
+from ulmfit.stage_verbs import _configs
 from ulmfit.text.corpus import Corpus
 from ulmfit.training.classifier_config import ClassifierConfig
 from ulmfit.training.presets import CLASSIFIER_PRESETS, FINETUNE_PRESETS, PRETRAIN_PRESETS
 from ulmfit.usage import usage
+from ulmfit.verb_flags import FitFlags
 
 pytestmark = pytest.mark.usefixtures("calm")
 
@@ -308,6 +311,9 @@ def test_fit_in_a_shell_is_fit_in_python(csv: str, tmp_path: Path, capsys: Captu
 def test_fit_sets_what_a_stage_is_to_do(csv: str, tmp_path: Path, capsys: Capture) -> None:
     argv = ["fit", csv, "--preset", "tiny", "--text", "review", "--label", "stars", "--lm", "none"]
     argv += ["--threads", "1", "--out", str(tmp_path / "run")]
+    words = ("text.tokenizer=word", "text.sp_model=none", "stage1.epochs=1")
+    flags = parse(FitFlags, "fit", [csv, *(part for each in words for part in ("--set", each))])
+    assert _configs(flags)["pretrain"].epochs == 1  # of words, so not from the English model
     settings = ["--set", "stage1.epochs=1", "--set", "stage3.epochs=3", "--set", "text.min_freq=2"]
     assert cli.main([*argv, *settings]) == 0
     capsys.readouterr()
@@ -399,7 +405,7 @@ def test_help_and_presets_of_stage_three() -> None:
         ("fit {csv} --out o --threads -1", "--threads is -1"),
         ("fit {csv} --out o --max-minutes 0", "--max-minutes is 0.0"),
         ("fit {csv} --out o --lable stars", "did you mean '--label'?"),
-        ("fit {csv} --out o --set stage1.lr=0.1", "stage 1 is not run, since preset laptop begins from en"),
+        ("fit {csv} --out o --set stage1.lr=0.1", "stage 1 is not run, since the language model is en"),
         ("fit nowhere.csv --out o", "no file, folder or data set 'nowhere.csv'"),
         ("train-classifier", "no LM: write it before the flags"),
         ("train-classifier {lm}", "no CORPUS: write it before the flags"),
@@ -470,6 +476,15 @@ def test_a_language_model_of_words_is_not_cut_at_the_number_of_pieces(
     laptop = PRESETS["laptop"]
     found = config_for(lm, replace(laptop, max_vocab=n_asked), default=laptop)
     assert (found.tokenizer, found.sp_model, found.max_vocab) == ("word", None, n_words)
+
+
+def test_the_data_folder_holds_language_models_too(
+    made: ulmfit.Classifier, tmp_path: Path, capsys: Capture
+) -> None:
+    shutil.copytree(run_of(made) / PRETRAINED, tmp_path / "models" / "wt103-fwd")
+    argv = ["prepare", "--lm", "wt103-fwd", "--data-dir", str(tmp_path), "--show", "a film"]
+    assert cli.main(argv) == 0
+    assert "film" in capsys.readouterr().out
 
 
 def test_a_vocabulary_of_both(

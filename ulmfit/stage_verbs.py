@@ -118,16 +118,16 @@ def _configs(flags: FitFlags) -> dict[str, Any]:
     """Give the config of the text, and those of the stages that --set changes."""
     if not flags.set:
         return {"config": flags.config}
-    from ulmfit.models.catalogue import PRETRAINED
-    from ulmfit.recipe import of_preset
+    from ulmfit.recipe import first_model, of_preset
     from ulmfit.reproduction.settings import apply_settings, stage_of
 
     recipe = apply_settings(replace(of_preset(flags.preset), text=flags.config), flags.set)
     names = {"pretrain_lm": "pretrain", "finetune_lm": "finetune", "train_classifier": "classifier"}
     changed = {stage_of(setting) for setting in flags.set} & set(names)
-    if "pretrain_lm" in changed and not flags.lm and flags.config.sp_model in PRETRAINED:
+    first = first_model(flags.lm or None, recipe.text, is_pretraining=False)
+    if "pretrain_lm" in changed and first is not None:
         setting = next(each for each in flags.set if stage_of(each) == "pretrain_lm")
-        raise UserError(f"--set {setting}: stage 1 is not run, since preset {flags.preset} begins from {flags.config.sp_model}: leave it out, or give --lm none to learn from the texts alone")  # fmt: skip
+        raise UserError(f"--set {setting}: stage 1 is not run, since the language model is {first}: leave it out, or give --lm none to learn from the texts alone")  # fmt: skip
     return {"config": recipe.text} | {names[stage]: getattr(recipe, stage) for stage in changed}
 
 

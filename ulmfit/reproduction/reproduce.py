@@ -49,9 +49,8 @@ def estimate_of(
     asked: Experiment, out: Path, *, data_dir: Path | None = None, restart: bool = False
 ) -> Estimate | StageEstimate:
     """Measure what an experiment is going to take, with `restart` from its beginning: of general text stage 1 alone, until it has learnt."""
-    if (
-        restart
-    ):  # what an empty folder takes, but for a corpus that may be all that is left of a data set
+    if restart:
+        # What an empty folder takes, but for the corpus, which may be all that is left of a data set.
         with tempfile.TemporaryDirectory() as empty:
             if (out / CORPUS).is_dir():
                 shutil.copytree(out / CORPUS, Path(empty) / CORPUS)
