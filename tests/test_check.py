@@ -69,7 +69,8 @@ def test_repeated_texts_and_overlap() -> None:
     )
     repeated = one(report, "repeated texts")
     assert (
-        repeated.detail == "3 of 33 train texts repeat another (documents 31 = 4, 32 = 4, 33 = 9)"
+        repeated.detail
+        == "3 of 33 train texts repeat another (row 31 = row 4, row 32 = row 4, row 33 = row 9)"
     )
     overlap = one(report, "overlap")
     assert (overlap.level, overlap.detail) == (
@@ -86,8 +87,25 @@ def test_contradicting_labels() -> None:
     found = one(report_on(frame(twice)), "contradicting labels")
     assert (found.level, found.detail) == (
         "warn",
-        "3 train texts stand there with another label, too (documents 32 and 4, 33 and 5, 34 and 4)",
+        "3 train texts stand there with another label, too (row 32 and row 4, row 33 and row 5, row 34 and row 4)",
     )
+
+
+def test_a_repeated_text_is_named_by_where_it_stands(tmp_path: Path) -> None:
+    """By rows of its table, those without text counted, and by the table where there are several."""
+    (tmp_path / "a.csv").write_text("text,label\n,pos\nfine,pos\n,neg\nfine,pos\ndull,neg\n")
+    said = one(check(tmp_path / "a.csv"), "repeated texts").detail
+    assert said.endswith("(row 4 = row 2)")
+    for name in ("pos/1.txt", "pos/2.txt", "neg/1.txt"):
+        path = tmp_path / "train" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("fine" if name.startswith("pos") else "dull")
+    said = one(check(tmp_path / "train"), "repeated texts").detail
+    assert said.endswith("(pos/2.txt = pos/1.txt)")
+    both = {"train": tmp_path / "train", "test": tmp_path / "a.csv"}
+    said = [row.detail for row in check(both).rows if row.what == "repeated texts"]
+    assert said[0].endswith("(train/pos/2.txt = train/pos/1.txt)")
+    assert said[1].endswith("(a.csv row 4 = a.csv row 2)")
 
 
 def test_labels() -> None:

@@ -133,9 +133,9 @@ def test_a_file_whose_name_is_no_text_is_prepared(tmp_path: Path) -> None:
 @pytest.fixture
 def small_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     """Make what is too long a megabyte, so that it is quickly written."""
-    from ulmfit.text import readers, rows
+    from ulmfit.text import csv_table, rows
 
-    for module in (streams, readers, rows):
+    for module in (streams, csv_table, rows):
         monkeypatch.setattr(module, "LIMIT_BYTES", MB)
 
 

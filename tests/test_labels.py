@@ -59,6 +59,8 @@ def test_one_number_in_two_spellings_is_one_label() -> None:
     multi = store("multi", [[("1", "2.0"), ("1.0",), ("2",)]]).finish("f")
     assert multi.names == ("1", "2") and multi.values.tolist() == [[1, 1], [1, 0], [0, 1]]
     assert not store("category", [["1.0", "2.0"]]).finish("f").notice
+    split = store("category", [["1", "10", "2.0"]]).finish("f")  # 2 only in the file with gaps
+    assert split.names == ("1", "2", "10") and split.notice.endswith("'2.0' and '2'")
 
 
 def test_no_labels_are_none() -> None:

@@ -97,8 +97,7 @@ def test_nul_is_a_character_or_a_clear_error(tmp_path):
         (b"", "is empty"),
         (b"text,label\na,1\nb\n", "row 2: 1 cells where the file has 2 columns"),
         (b'text,label\n"a ""b"" \nc",1\n"open,2\n', "row 2: not a valid row"),
-        (b"text;label\na;1\n", "separated by ';'"),
-        (b"text\tlabel\na\t1\n", "name it .tsv"),
+        (b"text;label\na;1\nb\n", "row 2: 1 cells where the file has 2 columns"),
         (b"text,label\nfine,1\nf\xfcr,2\n", "row 2, byte offset 19: not UTF-8"),
         (b"t\xe9xt,label\n", "header, byte offset 1: not UTF-8"),
         ("text,label\na,1\n".encode("utf-16"), "header, byte offset 0: not UTF-8"),
@@ -110,6 +109,25 @@ def test_a_broken_csv_is_one_line_with_its_place(tmp_path, content, said):
     with pytest.raises(UserError, match=said) as caught:
         read(path)
     assert "broken.csv" in str(caught.value) and "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("mark", "name"), [(";", "d.csv"), ("\t", "d.csv"), ("|", "d.csv"), (",", "d.tsv")]
+)
+def test_another_separator_is_seen_where_two_rows_agree_on_it(tmp_path, mark, name):
+    path = tmp_path / name
+    path.write_bytes(csv_bytes(ROWS, delimiter=mark))
+    assert read(path) == ROWS
+    path.write_bytes(csv_bytes(ROWS, None, delimiter=mark))
+    assert read(path, columns=["text", "label"]) == ROWS
+    path.write_text(f"a{mark}b\nc{mark}d\n")
+    assert read(path, "text", columns=["text"]) == [(f"a{mark}b",), (f"c{mark}d",)]
+
+
+def test_a_mark_inside_the_only_column_is_no_separator(tmp_path):
+    path = tmp_path / "d.csv"
+    path.write_text("a | b\nfine\ndull\n")
+    assert read(path, "a | b") == [("fine",), ("dull",)]
 
 
 def test_lines_that_end_in_a_carriage_return_alone_are_named(tmp_path):

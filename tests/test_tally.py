@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ulmfit.config import SPLITS
-from ulmfit.text.documents import Documents
+from ulmfit.text.document_batches import Documents
+from ulmfit.text.frames import ListTable
 from ulmfit.text.parts import Parts
 from ulmfit.text.rules import CONTROL_TOKENS
 from ulmfit.text.spans import Coded
@@ -35,7 +36,8 @@ def test_counts_sizes_and_order_are_those_of_a_loop(batches, per_part: int) -> N
             words = [names[code] for codes, _ in batch for code in codes]
             lengths = [len(codes) for codes, _ in batch]
             texts = ["x" * (3 * n) for n in lengths]
-            documents = Documents((texts, texts), None, [split for _, split in batch])
+            splits, rows = [split for _, split in batch], list(range(len(batch)))
+            documents = Documents((texts, texts), None, splits, rows, ListTable([], "text"))
             codes = np.array([tokens.index(word) for word in words], np.int32)
             tally.add(documents, Coded(codes, np.array(lengths, np.int64)))
             running += words

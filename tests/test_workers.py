@@ -8,13 +8,18 @@ import pytest
 
 from ulmfit import TextConfig, UserError
 from ulmfit.text import workers
-from ulmfit.text.documents import Documents
+from ulmfit.text.document_batches import Documents
+from ulmfit.text.frames import ListTable
 from ulmfit.text.workers import DocumentCoder
+
+TABLE = ListTable([], "text")
 
 
 def batches(n: int) -> list[Documents]:
     return [
-        Documents(([f"text {i} of batch {b}" for i in range(3)],), None, ["train"] * 3)
+        Documents(
+            ([f"text {i} of batch {b}" for i in range(3)],), None, ["train"] * 3, [1, 2, 3], TABLE
+        )
         for b in range(n)
     ]
 

@@ -95,9 +95,9 @@ def _rows(examined: Examined) -> Iterator[Finding]:
 def _repeated(examined: Examined) -> Iterator[Finding]:
     for name, part in examined.seen.splits.items():
         if part.n_repeated:
-            pairs = ", ".join(f"{again} = {first}" for again, first in part.repeated)
+            pairs = examined.seen.pairs(part.repeated, "=")
             more = ", ..." if part.n_repeated > NAMED else ""
-            detail = f"{part.n_repeated:,} of {part.n_documents:,} {name} texts repeat another (documents {pairs}{more})"
+            detail = f"{part.n_repeated:,} of {part.n_documents:,} {name} texts repeat another ({pairs}{more})"
             yield Finding("note", "repeated texts", detail, "kept; each counts again")
 
 
@@ -106,9 +106,9 @@ def _contradicting(examined: Examined) -> Iterator[Finding]:
         return
     for name, part in examined.seen.splits.items():
         if part.n_contradicting:
-            pairs = ", ".join(f"{again} and {first}" for again, first in part.contradicting)
+            pairs = examined.seen.pairs(part.contradicting, "and")
             more = ", ..." if part.n_contradicting > NAMED else ""
-            detail = f"{part.n_contradicting:,} {name} texts stand there with another label, too (documents {pairs}{more})"
+            detail = f"{part.n_contradicting:,} {name} texts stand there with another label, too ({pairs}{more})"
             yield Finding(
                 "warn",
                 "contradicting labels",

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from ulmfit.errors import UserError
-from ulmfit.text.readers import FileTable
 from ulmfit.text.streams import BadByte, lines, not_utf8
+from ulmfit.text.table import FileTable
 
 
 class ArticlesTable(FileTable):

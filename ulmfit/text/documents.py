@@ -11,30 +11,18 @@ from dataclasses import dataclass, field
 from ulmfit.errors import UserError, nearest
 from ulmfit.files import fingerprint
 from ulmfit.text.cells import UNSUP, Label, LabelRule, to_split, to_text
+from ulmfit.text.csv_table import CsvTable
+from ulmfit.text.document_batches import Documents, Gathering
 from ulmfit.text.folders import FolderTable
-from ulmfit.text.readers import CsvTable, Table
 from ulmfit.text.seen_labels import SeenLabels
+from ulmfit.text.table import Table
 
-BATCH_DOCUMENTS = 2000
-BATCH_CHARACTERS = 4_000_000
 OPTIONAL_LABEL = "label"  # the default label column: a table without it is unlabelled
 _LIKELY_LABELS = (
     "label", "labels", "class", "category", "target", "sentiment", "stars", "rating", "score", "topic", "y",
 )  # fmt: skip
 _LIKELY_SPLITS = ("split", "is_valid", "set", "fold")
 _ROWS_NAMED = 5
-
-
-@dataclass(frozen=True)
-class Documents:
-    """A batch of documents in the order of the source."""
-
-    fields: tuple[list[str], ...]
-    """One list of raw texts per text column."""
-    labels: list[Label] | None
-    """A name, a number or a tuple of names per document, None for one without label; None if there are no labels at all."""
-    splits: list[str]
-    """train, valid, test or unsup per document."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +57,8 @@ class Part:
         self._require("text", self.text, columns)
         self._require("label", rule.columns if rule else (), columns)
         self._require("split", (self.split,) if self.split else (), columns)
+        if isinstance(self.table, CsvTable) and self.table.notice:
+            notices.append(self.table.notice)
         names = self.names()
         if twice := [name for name in names if names.count(name) > 1]:
             raise UserError(f"{self.table.name}: column {twice[0]!r} is asked for twice: a column is text, label or split, and once")  # fmt: skip
@@ -108,7 +98,7 @@ class Part:
         """Yield the documents of the table, and afterwards note how many rows had no text or no label."""
         self.check(notices)
         rule, names = self.label_rule(), self.names()
-        batch, empty, bare = _Batch(len(self.text), is_labelled), _Tally(), _Tally()
+        batch, empty, bare = Gathering(self.table, len(self.text), is_labelled), _Tally(), _Tally()
         seen = SeenLabels(rule) if rule and rule.kind != "number" else None
         for row, cells in enumerate(self.table.rows(names), 1):
             texts, label, split = self._read(rule, row, cells)
@@ -122,7 +112,7 @@ class Part:
                 bare.add(row)
             if empty.count and self.on_empty == "error":
                 continue  # nothing more is handed out, but all empty texts are counted
-            batch.add(texts, label, split)
+            batch.add(row, texts, label, split)
             if batch.is_full():
                 yield batch.flush()
         self._report(empty, bare, notices)
@@ -191,39 +181,6 @@ class _Tally:
         self.count += 1
         if len(self.first) < _ROWS_NAMED:
             self.first.append(row)
-
-
-class _Batch:
-    """Documents on their way into a batch."""
-
-    def __init__(self, n_fields: int, is_labelled: bool) -> None:
-        self._n_fields = n_fields
-        self._is_labelled = is_labelled
-        self._clear()
-
-    def _clear(self) -> None:
-        self.fields: tuple[list[str], ...] = tuple([] for _ in range(self._n_fields))
-        self.labels: list[Label] = []
-        self.splits: list[str] = []
-        self._characters = 0
-
-    def add(self, texts: list[str], label: Label, split: str) -> None:
-        """Append one document."""
-        for column, text in zip(self.fields, texts):
-            column.append(text)
-            self._characters += len(text)
-        self.labels.append(label)
-        self.splits.append(split)
-
-    def is_full(self) -> bool:
-        """Tell whether it is time to hand the batch out."""
-        return len(self.splits) >= BATCH_DOCUMENTS or self._characters >= BATCH_CHARACTERS
-
-    def flush(self) -> Documents:
-        """Hand the batch out and begin the next one."""
-        done = Documents(self.fields, self.labels if self._is_labelled else None, self.splits)
-        self._clear()
-        return done
 
 
 @dataclass

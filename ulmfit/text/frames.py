@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ulmfit.errors import UserError
-from ulmfit.text.readers import row_numbers
+from ulmfit.text.table import row_numbers
 
 if TYPE_CHECKING:
     from pandas import DataFrame

@@ -10,9 +10,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from ulmfit.errors import UserError, nearest
+from ulmfit.text.cells import Label
 
-Label = str | float | tuple[str, ...] | None
 _WHOLE = re.compile(r"-?\d+\.0+", re.ASCII)
+_PLAIN = re.compile(r"-?\d+", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -103,9 +104,14 @@ class LabelStore:
 
 
 def same_numbers(names: Collection[str]) -> dict[str, str]:
-    """Take 1.0 for 1 where there are both, as pandas writes whole numbers of a column with gaps and of one without."""
+    """Take 1.0 for 1, as pandas writes whole numbers of a column with gaps and of one without.
+
+    Where some stand there without the point and all are whole numbers, all are taken so: 2.0 beside 1 is 2.
+    """
     whole = {name: name.partition(".")[0] for name in names if _WHOLE.fullmatch(name)}
-    return {name: short for name, short in whole.items() if short in names}
+    rest = [name for name in names if name not in whole]
+    mixed = bool(rest) and all(_PLAIN.fullmatch(name) for name in rest)
+    return {name: short for name, short in whole.items() if mixed or short in names}
 
 
 def said_of(same: Mapping[str, str], source: str) -> str:

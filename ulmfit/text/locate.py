@@ -14,12 +14,13 @@ from ulmfit.errors import UserError
 from ulmfit.text.archives import unpack
 from ulmfit.text.cells import LabelRule
 from ulmfit.text.corpora import ArticlesTable, QuestionsTable
+from ulmfit.text.csv_table import CsvTable
 from ulmfit.text.datasets import DATASETS, DataSet, Piece
 from ulmfit.text.documents import Part, Source
 from ulmfit.text.download import RemoteFile, download, mismatch
 from ulmfit.text.folders import FolderTable
-from ulmfit.text.readers import CsvTable, Table
 from ulmfit.text.streams import COMPRESSED, bare_name
+from ulmfit.text.table import Table
 
 _PACKAGE = Path(__file__).resolve().parents[1]
 # Where the files lie that travel with this project: installed, and in a checkout.

@@ -18,7 +18,8 @@ from ulmfit.config import TextConfig
 from ulmfit.errors import UserError
 from ulmfit.files import atomic_folder, fingerprint, hash_file
 from ulmfit.text.corpus import SUBWORD_MODEL, Corpus
-from ulmfit.text.documents import Documents, Source
+from ulmfit.text.document_batches import Documents
+from ulmfit.text.documents import Source
 from ulmfit.text.labels import LabelStore
 from ulmfit.text.locate import subword_model
 from ulmfit.text.manifest import FORMAT, CorpusManifest

@@ -16,9 +16,9 @@ from ulmfit.errors import UserError
 from ulmfit.text.cells import to_text
 from ulmfit.text.documents import Part, Source
 from ulmfit.text.folders import FolderTable
-from ulmfit.text.readers import row_numbers
 from ulmfit.text.sources import open_source
 from ulmfit.text.streams import LIMIT_BYTES, BadByte, not_utf8, too_long
+from ulmfit.text.table import row_numbers
 
 FILE = "file"  # the column that stands for the text of a folder's documents
 

@@ -9,7 +9,8 @@ from collections import Counter
 from collections.abc import Sequence
 
 from ulmfit.text.cells import Label, LabelRule
-from ulmfit.text.readers import CsvTable, Table
+from ulmfit.text.csv_table import CsvTable
+from ulmfit.text.table import Table
 
 ABSENT = ("na", "n/a", "#n/a", "nan", "<na>", "null", "none")
 

@@ -11,13 +11,16 @@ from typing import TYPE_CHECKING, Any
 from ulmfit.config import SPLITS, TextConfig
 from ulmfit.errors import UserError, nearest
 from ulmfit.text.cells import LabelRule, to_split
+from ulmfit.text.csv_table import CsvTable
 from ulmfit.text.datasets import DATASETS
-from ulmfit.text.documents import OPTIONAL_LABEL, Documents, Part, Source
+from ulmfit.text.document_batches import Documents
+from ulmfit.text.documents import OPTIONAL_LABEL, Part, Source
 from ulmfit.text.folders import FolderTable, TextFileTable
 from ulmfit.text.frames import FrameTable, ListTable
 from ulmfit.text.locate import open_dataset
-from ulmfit.text.readers import CsvTable, Table, open_table
+from ulmfit.text.readers import open_table
 from ulmfit.text.streams import bare_name
+from ulmfit.text.table import Table
 
 if TYPE_CHECKING:
     from pandas import DataFrame, Series

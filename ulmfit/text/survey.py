@@ -18,10 +18,13 @@ from ulmfit.text.rules import CONTROL_TOKENS, UNK
 
 if TYPE_CHECKING:
     from ulmfit.text.cells import Label
-    from ulmfit.text.documents import Documents, Source
+    from ulmfit.text.document_batches import Documents
+    from ulmfit.text.documents import Source
+    from ulmfit.text.table import Table
 
 SAMPLE = 1250  # documents of each split: at most 5,000 in all
 NAMED = 3  # examples that a finding names
+_ROW_BITS = 40
 _TYPED = [token for token in CONTROL_TOKENS if token != UNK]  # a typed xxunk is what it says
 _CONTROL = re.compile(rf"(?<!\w)(?:{'|'.join(_TYPED)})(?!\w)", re.IGNORECASE)
 _TAG = re.compile(r"</?[a-z][^<>\n]{0,200}>", re.IGNORECASE)
@@ -35,16 +38,15 @@ class SplitSurvey:
     n_documents: int = 0
     n_repeated: int = 0
     repeated: list[tuple[int, int]] = field(default_factory=list)
-    """The first few repeated documents, as (number of the document, number of the one it repeats)."""
+    """The places of the first few repeated documents, each with that of the one it repeats."""
     hashes: dict[int, int] = field(default_factory=dict)
-    """The hash of each different text, and the number of its first document, counted from 1."""
+    """The hash of each different text, and the place of its first document."""
     first_labels: dict[int, Label] = field(default_factory=dict)
     """The hash of each different text, and the label of the first document of it that has one."""
     contradicting: list[tuple[int, int]] = field(default_factory=list)
     """The first few documents with another label than one of the same text, as in `repeated`."""
     n_contradicting: int = 0
     labels: Counter[str] = field(default_factory=Counter)
-    n_labelled: int = 0
     sample: list[str] = field(default_factory=list)
 
 
@@ -61,11 +63,24 @@ class Survey:
     """Documents with HTML tags other than a line break."""
     first_html: str = ""
     notices: list[str] = field(default_factory=list)
+    tables: list[Table] = field(default_factory=list)
 
     @property
     def n_documents(self) -> int:
         """Documents of all splits."""
         return sum(split.n_documents for split in self.splits.values())
+
+    def pairs(self, places: Iterable[tuple[int, int]], sign: str) -> str:
+        """Word pairs of places."""
+        return ", ".join(f"{self._where(one)} {sign} {self._where(two)}" for one, two in places)
+
+    def _where(self, place: int) -> str:
+        """Word a place, which is the number of a table and of a row in it."""
+        table = self.tables[place >> _ROW_BITS]
+        row = table.where(place & ((1 << _ROW_BITS) - 1))
+        if len(self.tables) == 1:
+            return row
+        return table.name + row if table.name.endswith("/") else f"{table.name} {row}"
 
     def labels(self) -> Counter[str]:
         """Count the labels of all splits."""
@@ -105,14 +120,17 @@ def _joined(labels: Counter[str], same: Mapping[str, str]) -> Counter[str]:
 
 
 def _add(seen: Survey, batch: Documents, chance: random.Random) -> None:
+    if not seen.tables or seen.tables[-1] is not batch.table:
+        seen.tables.append(batch.table)
     labels = batch.labels if batch.labels is not None else [None] * len(batch.splits)
-    for texts, label, split in zip(zip(*batch.fields), labels, batch.splits):
+    for row, texts, label, split in zip(batch.rows, zip(*batch.fields), labels, batch.splits):
         text = "\n".join(texts)
         part = seen.splits[split]
         part.n_documents += 1
         _add_sample(part, text, chance)
         _add_label(part, label)
-        _add_hash(part, text, label)
+        place = (len(seen.tables) - 1) << _ROW_BITS | row
+        _add_hash(part, text, label, place)
         seen.n_control += "xx" in text.lower() and _CONTROL.search(text) is not None
         if "<" in text and (tags := [t for t in _TAG.findall(text) if t not in _REPAIRED_TAGS]):
             seen.n_html += 1
@@ -130,20 +148,19 @@ def _add_sample(part: SplitSurvey, text: str, chance: random.Random) -> None:
 def _add_label(part: SplitSurvey, label: Label) -> None:
     if label is None:
         return
-    part.n_labelled += 1
     part.labels.update(label if isinstance(label, tuple) else (str(label),))
 
 
-def _add_hash(part: SplitSurvey, text: str, label: Label) -> None:
+def _add_hash(part: SplitSurvey, text: str, label: Label, place: int) -> None:
     if not text or text.isspace():  # kept empty documents are no copies of each other
         return
     key = int.from_bytes(blake2b(text.encode(), digest_size=8).digest(), "big")
-    first = part.hashes.setdefault(key, part.n_documents)
-    if first != part.n_documents:
+    first = part.hashes.setdefault(key, place)
+    if first != place:
         part.n_repeated += 1
         if len(part.repeated) < NAMED:
-            part.repeated.append((part.n_documents, first))
+            part.repeated.append((place, first))
     if label is not None and part.first_labels.setdefault(key, label) != label:
         part.n_contradicting += 1
         if len(part.contradicting) < NAMED:
-            part.contradicting.append((part.n_documents, first))
+            part.contradicting.append((place, first))

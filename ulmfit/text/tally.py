@@ -8,7 +8,7 @@ import numpy as np
 
 from ulmfit.config import SPLITS
 from ulmfit.text.chunks import Growing
-from ulmfit.text.documents import Documents
+from ulmfit.text.document_batches import Documents
 from ulmfit.text.manifest import SplitSummary
 from ulmfit.text.parts import Part
 from ulmfit.text.spans import Coded

@@ -18,7 +18,7 @@ import numpy as np
 
 from ulmfit.config import TextConfig
 from ulmfit.errors import UserError
-from ulmfit.text.documents import Documents
+from ulmfit.text.document_batches import Documents
 from ulmfit.text.memo import Memo, cache_folder
 from ulmfit.text.spans import Coded
 from ulmfit.text.tokenizers import Tokenizer, build_tokenizer
