@@ -158,6 +158,7 @@ def test_a_folder_from_before_its_texts_were_counted_is_read(
 ) -> None:
     folder = shutil.copytree(demo_corpus.folder, tmp_path / "corpus")
     content = json.loads((folder / "manifest.json").read_text())
-    assert content.pop("n_fields") == 1
+    assert (content.pop("n_fields"), content.pop("text_columns")) == (1, ["text"])
     (folder / "manifest.json").write_text(json.dumps(content))
-    assert Corpus.load(folder).manifest.n_fields is None
+    manifest = Corpus.load(folder).manifest
+    assert manifest.n_fields is None and manifest.text_columns == ()

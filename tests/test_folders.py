@@ -9,7 +9,7 @@ import pytest
 import ulmfit
 from ulmfit.errors import UserError
 from ulmfit.text.folders import FolderTable
-from ulmfit.text.rows import open_rows
+from ulmfit.text.rows import Rows, texts_of
 
 
 def make(root, *paths):
@@ -38,7 +38,7 @@ def test_what_is_no_document_is_named_and_can_be_taken(tmp_path):
     whole.take_all()
     assert [place for place, *_ in places(whole)] == ["1.txt", "2.txt", "old/3.txt"]
     assert not whole.left_out
-    assert [row.cells[0] for row in open_rows(tmp_path)] == ["1.txt", "2.txt", "old/3.txt"]
+    assert [row.cells[0] for row in Rows(texts_of(tmp_path))] == ["1.txt", "2.txt", "old/3.txt"]
 
 
 def test_acl_imdb_layout(tmp_path):

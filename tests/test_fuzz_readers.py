@@ -20,7 +20,7 @@ from ulmfit import TextConfig
 from ulmfit.errors import UserError, nearest
 from ulmfit.text import streams
 from ulmfit.text.corpus import Corpus
-from ulmfit.text.rows import open_lines, open_rows
+from ulmfit.text.rows import Rows, lines_of, texts_of
 from ulmfit.text.sources import open_source
 
 MB = 1 << 20
@@ -38,7 +38,7 @@ def read(path: Path, kind: str = "category", *, split: str | None = None) -> Any
     config = TextConfig(label_kind=kind)
     source = open_source(path, config=config, split=split)
     found = [batch.labels for batch in source.batches()], source.fingerprint(), source.notices
-    rows = open_rows(path)
+    rows = Rows(texts_of(path))
     return found, rows.columns, [row.cells for row in rows]
 
 
@@ -88,7 +88,7 @@ def test_json_of_any_kind_is_read_or_refused(tmp_path: Path, delim: str | None, 
     def law(records: list[Any]) -> None:
         path.write_text("".join(json.dumps(record) + "\n" for record in records))
         lawful(lambda: list(open_source(path, config=config).batches()))
-        lawful(lambda: [row.cells for row in open_rows(path)])
+        lawful(lambda: [row.cells for row in Rows(texts_of(path))])
 
     law()
 
@@ -167,7 +167,7 @@ def test_what_is_too_long_is_refused_in_bounded_memory(
 def test_a_line_of_stdin_that_is_too_long_is_refused() -> None:
     stream = io.BytesIO(b"short\n" + b"a" * 2 * MB)
     with pytest.raises(UserError, match="stdin, line 2: longer than 1 MB"):
-        list(open_lines(stream))
+        list(Rows(lines_of(stream)))
 
 
 @pytest.mark.parametrize(

@@ -277,6 +277,41 @@ def test_a_mistake_late_in_the_file_leaves_the_old_answers(
     assert sorted(p.name for p in tmp_path.iterdir()) == ["in.jsonl", "out.csv"]
 
 
+def test_texts_are_looked_for_where_those_of_the_training_stood(
+    demo_corpus: Corpus, tmp_path: Path
+) -> None:
+    folder = write_tiny_classifier(tmp_path / "clf", demo_corpus).folder
+    path = folder / "tokenizer" / "config.json"
+    content = json.loads(path.read_text())
+    assert content["columns"] == ["text"]
+    path.write_text(json.dumps(content | {"columns": ["review"]}))
+    learnt = Classifier.load(folder)
+    other = ["quite another text"] * len(TEXTS)
+    frames = {
+        "review": pd.DataFrame({"text": other, "review": TEXTS}),
+        "text": pd.DataFrame({"text": TEXTS}),
+    }
+    for frame in frames.values():
+        write_csv(frame, tmp_path / "in.csv")
+        argv = ["predict", str(folder), str(tmp_path / "in.csv"), "--precision", "fp32"]
+        assert cli.main([*argv, "--out", str(tmp_path / "out.csv")]) == 0
+        require_same(answers(tmp_path / "out.csv"), learnt, TEXTS)
+    write_csv(frames["review"], tmp_path / "in.csv")
+    assert cli.main([*argv, "--text", "text", "--out", str(tmp_path / "out.csv")]) == 0
+    require_same(answers(tmp_path / "out.csv"), learnt, other)
+    path.write_text(json.dumps(content | {"columns": [1]}))
+    with pytest.raises(UserError, match=r"does not describe a text pipeline \(columns is"):
+        Classifier.load(folder)
+
+
+def test_what_fails_at_once_writes_no_header(
+    model: Classifier, tmp_path: Path, capsys: Capture
+) -> None:
+    (tmp_path / "in.jsonl").write_text('{"text": ["a", "list"]}\n')
+    assert cli.main(["predict", str(model.folder), str(tmp_path / "in.jsonl")]) == 2
+    assert capsys.readouterr().out == ""
+
+
 @pytest.mark.parametrize(
     ("argv", "says"),
     [

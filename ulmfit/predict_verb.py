@@ -9,6 +9,7 @@ import json
 import sys
 from collections import Counter
 from collections.abc import Callable, Generator, Sequence
+from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO, cast
 
@@ -19,13 +20,14 @@ from ulmfit.flags import parse
 from ulmfit.output import print_result, say
 from ulmfit.progress import Progress
 from ulmfit.text.cells import is_missing
-from ulmfit.text.rows import Rows, open_lines, open_rows
+from ulmfit.text.rows import Rows, lines_of, texts_of
 from ulmfit.verb_flags import PredictFlags
 
 if TYPE_CHECKING:
     from ulmfit.inference.bulk import AnswerTable
     from ulmfit.inference.classifier import Classifier
     from ulmfit.models.precision import Precision
+    from ulmfit.text.documents import Source
 
     Write = Callable[[Sequence[object]], None]
 
@@ -37,8 +39,9 @@ def predict(argv: Sequence[str]) -> None:
     """Answer for every text of a source."""
     flags = parse(PredictFlags, "predict", argv)
     _require_paths(flags)
-    rows = _rows(flags)
+    source = _source(flags)
     classifier = _classifier(flags.model)
+    rows = Rows(source, () if flags.text else classifier.parts.text.columns)
     from ulmfit.inference.bulk import AnswerTable
 
     table = AnswerTable(
@@ -82,13 +85,11 @@ def _require_paths(flags: PredictFlags) -> None:
         raise UserError(f"--out {out} is what is read: choose another file")
 
 
-def _rows(flags: PredictFlags) -> Rows:
+def _source(flags: PredictFlags) -> Source:
     if flags.source == STDIN:
-        return open_lines(sys.stdin.buffer)
-    text = flags.text[0] if len(flags.text) == 1 else flags.text
-    return open_rows(
-        flags.source, text=text, columns=flags.columns or None, data_dir=flags.data_dir
-    )
+        return lines_of(sys.stdin.buffer)
+    text = flags.text[0] if len(flags.text) == 1 else flags.text or "text"
+    return texts_of(flags.source, text=text, columns=flags.columns or None, data_dir=flags.data_dir)
 
 
 def _classifier(folder: str) -> Classifier:
@@ -100,9 +101,11 @@ def _classifier(folder: str) -> Classifier:
 def _write(table: AnswerTable, file: TextIO, *, is_json: bool) -> tuple[int, Counter[str]]:
     """Write all answers, and count them, also by label: a text may have several, or none."""
     n, columns, found = 0, table.columns(), Counter[str]()
-    write = _json_lines(file, columns) if is_json else _csv(file, columns)
     with _progress(not (file is sys.stdout and file.isatty())) as progress:
-        for n, (row, answer) in enumerate(table.answers(), 1):
+        answers = table.answers()
+        first = list(islice(answers, 1))  # where it fails, nothing is written yet
+        write = _json_lines(file, columns) if is_json else _csv(file, columns)
+        for n, (row, answer) in enumerate(chain(first, answers), 1):
             write(table.cells(row, answer))
             found.update(names if isinstance(names := answer.label, tuple) else [str(names)])
             progress("texts", n)

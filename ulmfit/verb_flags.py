@@ -191,8 +191,8 @@ class PredictFlags:
     source: Positional = ""
     """A CSV, TSV, JSONL, Parquet or text file, compressed or not, a folder of text files, a data set, or - for the lines
     of stdin, one text each. Both come before the flags."""
-    text: tuple[str, ...] = ("text",)
-    """Column of the texts; several if the classifier was trained on several."""
+    text: tuple[str, ...] = ()
+    """Column of the texts; several if the classifier was trained on several. By default where its own texts stood, or text."""
     columns: tuple[str, ...] = ()
     """Names of the columns of a CSV file without header line."""
     out: Path | None = None

@@ -22,7 +22,7 @@ from torch import Tensor
 from ulmfit import __version__
 from ulmfit.config import TextConfig
 from ulmfit.errors import UserError
-from ulmfit.files import MANIFEST, from_json, hash_file, read_json, write_json
+from ulmfit.files import MANIFEST, fits, from_json, hash_file, read_json, write_json
 from ulmfit.models.manifest import ModelManifest, to_json
 from ulmfit.models.storage import pack, unpack
 from ulmfit.text.corpus import SUBWORD_MODEL, Corpus
@@ -48,14 +48,16 @@ class TextPipeline:
     subword_model: Path | None = None
     n_fields: int | None = None
     """How many texts make a document; None where nobody noted it."""
+    columns: tuple[str, ...] = ()
+    """The columns that they stood in, where somebody noted them."""
 
     @classmethod
     def of(cls, corpus: Corpus) -> TextPipeline:
         """Take over the pipeline that made a corpus."""
         model = corpus.folder / SUBWORD_MODEL
         found = corpus.manifest.tokenizer_fingerprint
-        n_fields = corpus.manifest.n_fields
-        return cls(corpus.config, found, model if model.exists() else None, n_fields)
+        n_fields, columns = corpus.manifest.n_fields, corpus.manifest.text_columns
+        return cls(corpus.config, found, model if model.exists() else None, n_fields, columns)
 
     @classmethod
     def build(cls, config: TextConfig) -> TextPipeline:
@@ -95,6 +97,7 @@ def save_text(folder: Path, vocab: Vocab, text: TextPipeline) -> None:
         "config": to_json(text.config),
         "fingerprint": text.fingerprint,
         "n_fields": text.n_fields,
+        "columns": list(text.columns),
     }
     write_json(folder / PIPELINE, content)
     if text.subword_model:
@@ -121,6 +124,9 @@ def load_text(folder: Path, manifest: ModelManifest) -> TextPipeline:
         found, n_fields = content["fingerprint"], content.get("n_fields")
         if n_fields is not None and (type(n_fields) is not int or n_fields < 1):
             raise TypeError(f"n_fields is {n_fields!r}")
+        columns = content.get("columns", [])
+        if not fits(columns, tuple[str, ...]):
+            raise TypeError(f"columns is {columns!r}")
     except (KeyError, TypeError) as error:
         raise UserError(f"{path} does not describe a text pipeline ({error}): {AGAIN}") from error
     model = folder / SUBWORD_MODEL
@@ -129,7 +135,7 @@ def load_text(folder: Path, manifest: ModelManifest) -> TextPipeline:
         raise UserError(f"{model} is missing: {AGAIN}")
     if found != manifest.fingerprints.tokenizer or (expected and hash_file(model) != expected):
         raise UserError(f"{path.parent} is not the tokenizer of these weights: {AGAIN}")
-    return TextPipeline(config, found, model if expected else None, n_fields)
+    return TextPipeline(config, found, model if expected else None, n_fields, tuple(columns))
 
 
 def save_tensors(path: Path, weights: Mapping[str, Tensor], *, storage: str = "fp32") -> None:

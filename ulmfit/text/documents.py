@@ -216,6 +216,12 @@ class Source:
         found = {len(part.text) for part in self.parts}
         return found.pop() if len(found) == 1 else None
 
+    @property
+    def text_columns(self) -> tuple[str, ...]:
+        """The columns of the texts, if they are the same in all parts."""
+        found = {part.text for part in self.parts}
+        return found.pop() if len(found) == 1 else ()
+
     def batches(self) -> Iterator[Documents]:
         """Yield all documents in order, at most about 2,000 documents or 4 million characters at a time."""
         self.notices = list(self.remarks)

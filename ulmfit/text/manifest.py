@@ -42,6 +42,8 @@ class CorpusManifest:
     """SHA-256 of each array; none in folders that were written before they were hashed."""
     n_fields: int | None = None
     """How many texts make a document; None if that differs, or was not noted yet."""
+    text_columns: tuple[str, ...] = ()
+    """The columns that they stood in; none if that differs, or was not noted yet."""
     kind: str = "corpus"
     format: int = FORMAT
 
@@ -63,7 +65,11 @@ class CorpusManifest:
             raise UserError(
                 f"{path} has format {content.get('format')!r}, this ulmfit reads {FORMAT}: {REPAIR} {folder}"
             )
-        content = {"files": {}, "n_fields": None} | content  # what older folders lack
+        content = {
+            "files": {},
+            "n_fields": None,
+            "text_columns": [],
+        } | content  # what older folders lack
         try:
             content["config"] = from_json(TextConfig, content["config"])
             content["splits"] = {

@@ -97,6 +97,7 @@ def prepare(
             notices=tuple(filter(None, (*opened.notices, found.notice))),
             files={path.name: hash_file(path) for path in sorted(folder.glob("*.npy"))},
             n_fields=opened.n_fields,
+            text_columns=opened.text_columns,
         )
         _finish(folder, manifest)
     return Corpus.load(out)

@@ -6,7 +6,7 @@ In: a file, a folder, a data set, or the lines of stdin. Out: rows in their orde
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import BinaryIO
@@ -34,16 +34,20 @@ class Row:
 
 
 class Rows:
-    """The rows of a source, which are read when they are asked for."""
+    """The rows of a source, which are read when they are asked for.
 
-    def __init__(self, source: Source) -> None:
+    Texts stand in the columns that are `usual`, where a table has those or lacks the ones that the source names.
+    """
+
+    def __init__(self, source: Source, usual: Sequence[str] = ()) -> None:
         self.name = source.name
-        self._parts = source.parts
         for part in source.parts:
             if isinstance(part.table, FolderTable):
                 part.table.take_all()
+        self._parts = tuple(_in_columns(part, tuple(usual)) for part in source.parts)
+        for part in self._parts:
             part.check([])
-        first, *others = [_columns(part) for part in source.parts]
+        first, *others = [_columns(part) for part in self._parts]
         self.columns = tuple(c for c in first if all(c in other for other in others))
 
     def __iter__(self) -> Iterator[Row]:
@@ -63,23 +67,23 @@ class Rows:
             yield Row(texts, (*known, *cells[n:]))
 
 
-def open_rows(
+def texts_of(
     source: str | Path,
     *,
     text: str | Sequence[str] = "text",
     columns: Sequence[str] | None = None,
     data_dir: str | Path | None = None,
-) -> Rows:
-    """Open a source by its path or name, as `open_source` does."""
+) -> Source:
+    """Open a source of texts alone by its path or name, as `open_source` does; the empty ones are kept."""
     keep = TextConfig(on_empty="keep")
-    return Rows(
-        open_source(source, text=text, label=None, data_dir=data_dir, columns=columns, config=keep)
+    return open_source(
+        source, text=text, label=None, data_dir=data_dir, columns=columns, config=keep
     )
 
 
-def open_lines(stream: BinaryIO, name: str = "stdin") -> Rows:
+def lines_of(stream: BinaryIO, name: str = "stdin") -> Source:
     """Take the lines of a stream for texts; an empty line is an empty text."""
-    return Rows(Source(name, (Part(_LinesTable(stream, name), ("text",), None),)))
+    return Source(name, (Part(_LinesTable(stream, name), ("text",), None),))
 
 
 class _LinesTable:
@@ -111,6 +115,14 @@ class _LinesTable:
 
     def content_hash(self, names: Sequence[str]) -> str:
         raise UserError(f"{self.name} can be read only once")
+
+
+def _in_columns(part: Part, usual: tuple[str, ...]) -> Part:
+    """Take the texts from the usual columns, if they are there, or if the named ones are not."""
+    columns = part.table.columns()
+    has_usual = all(name in columns for name in usual)
+    lacks_named = any(name not in columns for name in part.text)
+    return replace(part, text=usual) if usual and (has_usual or lacks_named) else part
 
 
 def _columns(part: Part) -> list[str]:
