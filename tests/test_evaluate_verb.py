@@ -103,6 +103,21 @@ def test_another_corpus_gives_the_evaluation_its_name(
         assert out == str(tmp_path / f"3_train_classifier.{name}.test")
 
 
+def test_the_report_of_a_run_is_that_of_its_one_evaluation(
+    runs: Path, demo_corpus: Corpus, tmp_path: Path, capsys: Capture
+) -> None:
+    out = tmp_path / "run" / "3_train_classifier.test"
+    argv = ["evaluate", str(runs / "clf"), str(demo_corpus.folder), "--no-baselines"]
+    assert cli.main([*argv, "--out", str(out)]) == 0
+    (out / "report.html").unlink()
+    assert cli.main(["report", str(tmp_path / "run")]) == 0
+    assert (out / "report.html").is_file()
+    shutil.copytree(out, out.with_name("3_train_classifier.valid"))
+    capsys.readouterr()
+    assert cli.main(["report", str(tmp_path / "run")]) == 2
+    assert "has 2 evaluations: name one of" in capsys.readouterr().err
+
+
 def test_json_is_the_evidence(
     runs: Path, demo_corpus: Corpus, tmp_path: Path, capsys: Capture
 ) -> None:
@@ -139,7 +154,7 @@ def test_language_models_are_measured_as_in_python(
         ("evaluate {runs}/clf", "no CORPUS"),
         ("evaluate {corpus} {runs}/clf", "is a classifier, and CORPUS comes last"),
         ("evaluate {corpus} {corpus}", "is a corpus, and MODEL is a classifier"),
-        ("evaluate {runs}/clf nowhere", "nowhere is not an artefact folder"),
+        ("evaluate {runs}/clf nowhere", "nowhere is not there"),
         ("evaluate {runs}/empty {corpus}", "is not an artefact folder"),
         ("evaluate {runs}/clf {runs}/forward {corpus}", "give one language model"),
         ("evaluate {runs}/clf {runs}/clf {corpus}", "give classifiers of different seeds"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from ulmfit.models.precision import Precision
 
 _USAGE = "`ulmfit evaluate MODEL CORPUS`"
+_EVALUATION = "evaluation"
 _CLASSIFIER, _LANGUAGE_MODELS = "classifier", ("language_model", "language_model_pair")
 
 
@@ -58,7 +59,7 @@ class ReportFlags:
     """Write report.html and report.md of an evaluation again, from its evaluation.json."""
 
     folder: Positional = ""
-    """The folder that `ulmfit evaluate` wrote."""
+    """The folder that `ulmfit evaluate` wrote, or that of a run with one evaluation in it."""
     json: Switch = False
     """Print the evidence as JSON on stdout."""
 
@@ -81,10 +82,20 @@ def report(argv: Sequence[str]) -> None:
     from ulmfit.evaluation.folder import REPORT, read_evaluation, to_json
     from ulmfit.evaluation.report import write_report
 
-    evidence = read_evaluation(flags.folder)
-    page = write_report(evidence, Path(flags.folder) / REPORT)
+    folder = _evaluation_in(flags.folder)
+    evidence = read_evaluation(folder)
+    page = write_report(evidence, folder / REPORT)
     say(f"wrote {page}")
-    print_result({"out": flags.folder, **to_json(evidence)} if flags.json else _in_short(evidence))
+    print_result({"out": str(folder), **to_json(evidence)} if flags.json else _in_short(evidence))
+
+
+def _evaluation_in(folder: str) -> Path:
+    """Find the one evaluation in the folder of a run; any other folder is taken as it is."""
+    found = [path for path in Path(folder).glob(f"{CLASSIFIER}.*") if kind_of(path) == _EVALUATION]
+    if len(found) > 1:
+        names = ", ".join(str(path) for path in sorted(found))
+        raise UserError(f"{folder} has {len(found)} evaluations: name one of {names}")
+    return found[0] if found else Path(folder)
 
 
 def _folders(folders: Sequence[str]) -> list[str]:
@@ -93,7 +104,10 @@ def _folders(folders: Sequence[str]) -> list[str]:
     kinds = [kind_of(Path(folder)) for folder in folders]
     for folder, kind in zip(folders, kinds):
         if not kind:
-            raise UserError(f"{folder} is not an artefact folder of ulmfit: {_USAGE}")
+            what = (
+                "is not an artefact folder of ulmfit" if Path(folder).exists() else "is not there"
+            )
+            raise UserError(f"{folder} {what}: {_USAGE}")
     if len(folders) < 2:
         missing = "MODEL" if not folders or kinds == ["corpus"] else "CORPUS"
         raise UserError(f"no {missing}: write it before the flags, as in {_USAGE}")
@@ -125,13 +139,13 @@ def _classifiers(models: list[str], corpus: str, flags: EvaluateFlags) -> None:
     if flags.full_context:
         raise UserError("--full-context is for language models: leave it out")
     out = flags.out or _beside(Path(models[0]), Path(corpus), flags.split)
-    if out.is_file() or (out.is_dir() and kind_of(out) != "evaluation" and any(out.iterdir())):
+    if out.is_file() or (out.is_dir() and kind_of(out) != _EVALUATION and any(out.iterdir())):
         raise UserError(f"--out {out} exists and is not an evaluation: choose another folder")
     from ulmfit.evaluation.baselines import BASELINES
     from ulmfit.evaluation.evaluate import evaluate as evaluate_classifiers
     from ulmfit.evaluation.folder import REPORT, to_json, write_evaluation
 
-    with _progress() as progress:
+    with contextlib.closing(Progress()) as progress:
         evidence = evaluate_classifiers(
             models,
             corpus,
@@ -187,13 +201,3 @@ def _language_model(models: list[str], corpus: str, flags: EvaluateFlags) -> Non
     lines = (f"{direction}: {scores}" for direction, scores in found.items())
     as_json = {direction: asdict(scores) for direction, scores in found.items()}
     print_result(as_json if flags.json else "\n".join(lines))
-
-
-@contextlib.contextmanager
-def _progress() -> Generator[Callable[[str, int], None]]:
-    """Lend a display that is wiped at the end, whatever happens."""
-    progress = Progress()
-    try:
-        yield progress
-    finally:
-        progress.close()

@@ -8,7 +8,7 @@ import io
 import json
 import sys
 from collections import Counter
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Sequence
 from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO, cast
@@ -101,14 +101,16 @@ def _classifier(folder: str) -> Classifier:
 def _write(table: AnswerTable, file: TextIO, *, is_json: bool) -> tuple[int, Counter[str]]:
     """Write all answers, and count them, also by label: a text may have several, or none."""
     n, columns, found = 0, table.columns(), Counter[str]()
-    with _progress(not (file is sys.stdout and file.isatty())) as progress:
+    is_shown = not (file is sys.stdout and file.isatty())
+    with contextlib.closing(Progress()) as progress:
         answers = table.answers()
         first = list(islice(answers, 1))  # where it fails, nothing is written yet
         write = _json_lines(file, columns) if is_json else _csv(file, columns)
         for n, (row, answer) in enumerate(chain(first, answers), 1):
             write(table.cells(row, answer))
             found.update(names if isinstance(names := answer.label, tuple) else [str(names)])
-            progress("texts", n)
+            if is_shown:
+                progress("texts", n)
     return n, found
 
 
@@ -137,13 +139,3 @@ def _json_lines(file: TextIO, columns: Sequence[str]) -> Write:
 
 def _json(value: object) -> str:
     return json.dumps(without_nan(value), ensure_ascii=False, default=str, allow_nan=False)
-
-
-@contextlib.contextmanager
-def _progress(is_shown: bool) -> Generator[Callable[..., None]]:
-    """Lend a display that is wiped at the end."""
-    progress = Progress()
-    try:
-        yield progress if is_shown else lambda *_: None
-    finally:
-        progress.close()

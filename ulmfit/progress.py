@@ -133,12 +133,17 @@ def _epoch(row: EpochRow) -> str:
     measured = {
         f"train loss {row.train_loss:.3f}": row.train_loss,
         f"valid loss {row.valid_loss:.3f}": row.valid_loss,
-        f"perplexity {row.perplexity:,.1f}": row.perplexity,
+        f"perplexity {_plain(row.perplexity)}": row.perplexity,
         f"accuracy {row.accuracy:.4f}": row.accuracy,
     }
     shown = [text for text, value in measured.items() if not math.isnan(value)]
     took = f"{row.seconds / 60:.1f} min" if row.seconds >= 60 else f"{row.seconds:.0f} s"
     return ", ".join([*shown, f"{row.tokens_per_second:,.0f} tokens/s", took])
+
+
+def _plain(number: float) -> str:
+    """Write a number in digits, but for one that nobody could read in them."""
+    return f"{number:,.1f}" if number < 1e6 else f"{number:.1e}"
 
 
 def _duration(seconds: float) -> str:

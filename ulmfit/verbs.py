@@ -6,7 +6,7 @@ To add a verb: its flags in verb_flags.py, a function here, a line in `cli.VERBS
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -42,7 +42,7 @@ def prepare(argv: Sequence[str]) -> None:
 
     config, words = _as_read_by(flags, default=default)
     before = written_at(flags.out)
-    with _progress() as progress:
+    with contextlib.closing(Progress()) as progress:
         corpus = prepare_corpus(
             flags.documents(),
             flags.out,
@@ -236,13 +236,3 @@ def _show(text: str, config: TextConfig, *, is_json: bool) -> None:
     wide = max(len(rule) for rule, _ in steps)
     shown = ((rule, after.replace("\n", "\\n")) for rule, after in steps)
     print_result("\n".join(f"{rule:{wide}}  {after}" for rule, after in shown))
-
-
-@contextlib.contextmanager
-def _progress() -> Generator[Callable[..., None]]:
-    """Lend a progress display that is wiped at the end, whatever happens."""
-    progress = Progress()
-    try:
-        yield progress
-    finally:
-        progress.close()
