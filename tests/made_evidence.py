@@ -25,7 +25,7 @@ from ulmfit.evaluation.gather import (
     surest_errors,
 )
 from ulmfit.evaluation.intervals import wilson
-from ulmfit.evaluation.scores import score
+from ulmfit.evaluation.metrics import confusion_table
 from ulmfit.training.linear import LabelledTexts
 from ulmfit.training.temperature import best_temperature, softmax
 
@@ -76,7 +76,7 @@ def made_evidence(*, n: int = 400, n_labels: int = 5) -> Evidence:
         ),
         seconds=Seconds(90.0, 1.5),
         labels=label_rows(seeds),
-        confusion=score(seeds[0]).confusion,
+        confusion=confusion_table(seeds[0]),
         calibration=calibration_rows(seeds[0], cooled, temperature=fitted, n_valid=len(labels)),
         courses=(made_course(),),
         errors=tuple(error_row(seeds[0], row, texts[row]) for row in surest_errors(seeds[0], n=5)),

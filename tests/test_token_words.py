@@ -73,6 +73,14 @@ def test_every_token_is_in_one_word_and_every_character_is_shown(text: list[str]
         assert words.sums(values).tolist() == [sum(range(a, b)) for a, b in pairwise(words.bounds)]
 
 
+def test_a_column_of_its_own_is_told(subword: Tokenizer) -> None:
+    for tokenizer in (WORD, subword):
+        codes = tokenizer.code([["film"], ["the number"]]).codes
+        tokens = [tokenizer.coder.tokens[code] for code in codes]
+        shown = words_of(tokens, tokenizer).texts
+        assert shown == ("[column 1]", "film", "[column 2]", "the", "number")
+
+
 def test_no_text_has_no_words() -> None:
     words = words_of(["xxbos"], WORD)
     assert len(words) == 0 and words.bounds == (1,) and words.sums(np.ones(1)).tolist() == []

@@ -6,6 +6,7 @@ import contextlib
 import errno
 import hashlib
 import json
+import math
 import os
 import reprlib
 import shutil
@@ -200,6 +201,15 @@ def field_types(kind: Any) -> dict[str, Any]:
     """Name the type of each field of a dataclass."""
     hints = get_type_hints(kind)
     return {field.name: hints[field.name] for field in fields(kind)}
+
+
+def without_nan(value: Any) -> Any:
+    """Replace what JSON cannot say, nan and infinity, by None, at any depth."""
+    if isinstance(value, dict):
+        return {key: without_nan(inner) for key, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [without_nan(inner) for inner in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def fits(value: Any, hint: Any) -> bool:

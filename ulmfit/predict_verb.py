@@ -14,8 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TextIO, cast
 
 from ulmfit.errors import UserError
-from ulmfit.evaluation.scores import without_nan
-from ulmfit.files import UnixLines, atomic_file
+from ulmfit.files import UnixLines, atomic_file, without_nan
 from ulmfit.flags import parse
 from ulmfit.output import print_result, say
 from ulmfit.progress import Progress

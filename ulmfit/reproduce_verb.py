@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING
 
 from ulmfit.config import require
 from ulmfit.errors import UserError
-from ulmfit.evaluation.scores import without_nan
-from ulmfit.files import CORPUS, MANIFEST
+from ulmfit.files import CORPUS, MANIFEST, without_nan
 from ulmfit.flags import Positional, Repeated, Switch, parse
 from ulmfit.output import print_result, say
 from ulmfit.progress import StageProgress

@@ -41,8 +41,8 @@ from ulmfit.evaluation.gather import (
     surest_errors,
 )
 from ulmfit.evaluation.kept import baseline_answers
+from ulmfit.evaluation.metrics import confusion_table
 from ulmfit.evaluation.published import published
-from ulmfit.evaluation.scores import score
 from ulmfit.inference.classifier import Classifier
 from ulmfit.inference.explain import explain_tokens
 from ulmfit.inference.faithfulness import deletion_curve
@@ -114,7 +114,7 @@ def _evidence(
         baselines=baselines,
         seconds=Seconds(fit_seconds(courses), first.seconds),
         labels=label_rows(seeds) if has_names else (),
-        confusion=score(first.answers).confusion,
+        confusion=confusion_table(first.answers),
         calibration=_calibration(first, trial),
         courses=courses,
         errors=tuple(_error(first, corpus, trial, place) for place in wrong[:n_errors]),

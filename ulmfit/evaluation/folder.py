@@ -22,8 +22,15 @@ from ulmfit.evaluation.answers import Answers
 from ulmfit.evaluation.evidence import Evidence
 from ulmfit.evaluation.gather import in_words
 from ulmfit.evaluation.report import write_report
-from ulmfit.evaluation.scores import without_nan
-from ulmfit.files import MANIFEST, UnixLines, atomic_file, atomic_folder, read_json, write_json
+from ulmfit.files import (
+    MANIFEST,
+    UnixLines,
+    atomic_file,
+    atomic_folder,
+    read_json,
+    without_nan,
+    write_json,
+)
 from ulmfit.inference.bulk import free_name
 from ulmfit.models.parts import versions
 

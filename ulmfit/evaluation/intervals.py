@@ -57,7 +57,7 @@ class McNemar:
 
 def bootstrap(
     statistic: Callable[[np.ndarray], np.ndarray], n_documents: int, *, n_resamples: int = N_RESAMPLES,
-    seed: int = 0, level: float = LEVEL, is_centred: bool | np.ndarray = False,
+    seed: int = 0, is_centred: bool | np.ndarray = False,
 ) -> list[Interval]:  # fmt: skip
     """Give percentile intervals of a statistic over documents drawn with replacement.
 
@@ -72,7 +72,7 @@ def bootstrap(
     drawn = np.concatenate(rows).reshape(n_resamples, -1)
     values = statistic(np.ones((1, n_documents))).ravel()
     drawn = np.where(is_centred, np.maximum(drawn - drawn.mean(axis=0) + values, 0), drawn)
-    return [_percentiles(value, column, level) for value, column in zip(values, drawn.T)]
+    return [_percentiles(value, column) for value, column in zip(values, drawn.T)]
 
 
 def _draw(chance: np.random.Generator, n_resamples: int, n_documents: int) -> np.ndarray:
@@ -83,18 +83,18 @@ def _draw(chance: np.random.Generator, n_resamples: int, n_documents: int) -> np
     return counts.reshape(n_resamples, n_documents).astype(float)
 
 
-def _percentiles(value: float, drawn: np.ndarray, level: float) -> Interval:
+def _percentiles(value: float, drawn: np.ndarray) -> Interval:
     """Cut the tails off; resamples in which the figure is not defined, a label missing, say nothing."""
     drawn = drawn[np.isfinite(drawn)]
     low, high = (
-        np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2]) if len(drawn) else [math.nan] * 2
+        np.quantile(drawn, [(1 - LEVEL) / 2, (1 + LEVEL) / 2]) if len(drawn) else [math.nan] * 2
     )
-    return Interval(float(value), float(low), float(high), "bootstrap", level)
+    return Interval(float(value), float(low), float(high))
 
 
 def metric_intervals(
     seeds: Sequence[Answers], *, names: Sequence[str] | None = None, n_resamples: int = N_RESAMPLES,
-    seed: int = 0, level: float = LEVEL,
+    seed: int = 0,
 ) -> dict[str, Interval]:  # fmt: skip
     """Give registered metrics, averaged over the answers of several training seeds, with their intervals.
 
@@ -108,7 +108,7 @@ def metric_intervals(
         return np.stack(columns, axis=-1)
 
     found = bootstrap(
-        figures, len(seeds[0]), n_resamples=n_resamples, seed=seed, level=level,
+        figures, len(seeds[0]), n_resamples=n_resamples, seed=seed,
         is_centred=np.array([name in CENTRED for name in names]),
     )  # fmt: skip
     return dict(zip(names, found, strict=True))
@@ -120,7 +120,7 @@ def _mean_over(seeds: Sequence[Answers], metric: Metric, weights: np.ndarray) ->
 
 def difference(
     metric: Metric, first: Sequence[Answers], second: Answers, *, n_resamples: int = N_RESAMPLES,
-    seed: int = 0, level: float = LEVEL,
+    seed: int = 0,
 ) -> Interval:  # fmt: skip
     """Give metric(first) - metric(second) on the same documents, first averaged over its seeds."""
     _require_same_documents(first[0], second)
@@ -128,18 +128,18 @@ def difference(
         lambda weights: (
             np.mean([metric(answers, weights) for answers in first], axis=0) - metric(second, weights)
         ),
-        len(second), n_resamples=n_resamples, seed=seed, level=level,
+        len(second), n_resamples=n_resamples, seed=seed,
     )  # fmt: skip
     return interval
 
 
 def label_intervals(
-    seeds: Sequence[Answers], *, n_resamples: int = N_RESAMPLES, seed: int = 0, level: float = LEVEL
+    seeds: Sequence[Answers], *, n_resamples: int = N_RESAMPLES, seed: int = 0
 ) -> list[list[Interval]]:  # fmt: skip
     """Give precision, recall and F1 of each label, averaged over seeds, with their intervals."""
     flat = bootstrap(
         lambda weights: _mean_over(seeds, precision_recall_f1, weights),
-        len(seeds[0]), n_resamples=n_resamples, seed=seed, level=level,
+        len(seeds[0]), n_resamples=n_resamples, seed=seed,
     )  # fmt: skip
     n_labels = len(seeds[0].names)
     return [flat[label::n_labels] for label in range(n_labels)]
@@ -159,17 +159,17 @@ def unweighted(figure: Callable[[np.ndarray, np.ndarray], float]) -> Metric:
     return metric
 
 
-def wilson(n_right: int, n_documents: int, *, level: float = LEVEL) -> Interval:
+def wilson(n_right: int, n_documents: int) -> Interval:
     """Give the score interval of a share (Wilson 1927): sound near 0 and 1, and for few documents."""
     if not 0 <= n_right <= n_documents or not n_documents:
         raise UserError(f"{n_right} right of {n_documents} documents is no share")
     share = n_right / n_documents
-    z2 = statistics.NormalDist().inv_cdf((1 + level) / 2) ** 2
+    z2 = statistics.NormalDist().inv_cdf((1 + LEVEL) / 2) ** 2
     centre = (share + z2 / (2 * n_documents)) / (1 + z2 / n_documents)
     half = math.sqrt(z2 * (share * (1 - share) + z2 / (4 * n_documents)) / n_documents)
     half /= 1 + z2 / n_documents
     low, high = max(0.0, centre - half), min(1.0, centre + half)
-    return Interval(share, min(low, share), max(high, share), "wilson", level)
+    return Interval(share, min(low, share), max(high, share), "wilson")
 
 
 def mcnemar(first: Answers, second: Answers) -> McNemar:

@@ -27,6 +27,13 @@ def confusion(answers: Answers, weights: np.ndarray) -> np.ndarray:
     return table.reshape(*weights.shape[:-1], n, n)
 
 
+def confusion_table(answers: Answers) -> tuple[tuple[int, ...], ...]:
+    """Count each document once; nothing unless a document has one label."""
+    if answers.kind != "category":
+        return ()
+    return tuple(tuple(map(int, row)) for row in confusion(answers, np.ones(len(answers))))
+
+
 def precision_recall_f1(answers: Answers, weights: np.ndarray) -> np.ndarray:
     """Give the three figures of each label, (..., 3, n_labels); not a number where nothing was counted."""
     if answers.kind == "multi":

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ulmfit.evaluation.targets import Target, finished, targets
+from ulmfit.evaluation.targets import Target, finished
 from ulmfit.text.datasets import DATASETS
 
 
@@ -46,8 +46,3 @@ def published(data_set: str) -> tuple[Published, ...]:
     """Return the published figures of a registered data set, if any."""
     known = data_set in DATASETS
     return tuple(map(Published.of, finished(data_set))) if known else ()
-
-
-PUBLISHED = tuple(
-    row for name in dict.fromkeys(t.dataset for t in targets()) for row in published(name)
-)

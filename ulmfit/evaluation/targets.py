@@ -12,7 +12,6 @@ from functools import cache
 from pathlib import Path
 
 OURS = "ULMFiT"  # the row of a finished classifier on a whole training set, to be compared with one of ours
-ABLATIONS = (4, 5, 6, 7)  # the paper's tables whose rows `ulmfit reproduce --table` trains
 _FILE = Path(__file__).with_name("targets.csv")
 
 

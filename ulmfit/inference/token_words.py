@@ -54,7 +54,7 @@ def words_of(tokens: Sequence[str], tokenizer: Tokenizer) -> Words:
     bounds = _with_controls(tokens, starts, spaced)
     decoded = [tokenizer.decode(tokens[a:b]) for a, b in pairwise(bounds)]
     gaps = _gaps(tokenizer.decode(tokens), [text.strip() for text in decoded])
-    shown = [_shown(text, tokens[a]) for text, a in zip(decoded, bounds)]
+    shown = [_shown(text, tokens[a:b]) for text, (a, b) in zip(decoded, pairwise(bounds))]
     return Words(tuple(shown), tuple(gaps), tuple(bounds))
 
 
@@ -96,8 +96,11 @@ def _gaps(text: str, words: list[str]) -> list[str]:
     return gaps
 
 
-def _shown(text: str, token: str) -> str:
-    """Make white space visible."""
+def _shown(text: str, tokens: Sequence[str]) -> str:
+    """Make white space visible, and where the text of another column begins."""
     if text.strip():
         return text.strip()
-    return _NEWLINE if token == FLD or "\n" in token + text else _SPACE
+    if tokens[0] == FLD:
+        number = "".join(tokens[1:]).strip("▁")
+        return f"[column {number}]" if number else _NEWLINE
+    return _NEWLINE if "\n" in tokens[0] + text else _SPACE

@@ -16,9 +16,8 @@ from ulmfit.evaluation.intervals import Interval
 from ulmfit.evaluation.parts import between
 from ulmfit.evaluation.plots import drawing
 from ulmfit.evaluation.report import plain
-from ulmfit.evaluation.scores import without_nan
 from ulmfit.evaluation.targets import finished
-from ulmfit.files import atomic_file, write_json
+from ulmfit.files import atomic_file, without_nan, write_json
 from ulmfit.reproduction.beside_stock import StageTime
 from ulmfit.reproduction.estimate import duration
 from ulmfit.reproduction.labels_needed import Point, label_plot

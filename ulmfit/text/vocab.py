@@ -25,8 +25,6 @@ class Coverage:
 
     tokens: int
     unknown: int
-    types: int
-    unknown_types: int
     most_frequent_unknown: tuple[str, ...]
 
     @property
@@ -120,10 +118,7 @@ class Vocab(Sequence[str]):
         """Report how much of counted tokens is known."""
         unknown = {token: n for token, n in counts.items() if n and token not in self._ids}
         top = sorted(unknown, key=unknown.__getitem__, reverse=True)[:10]
-        types = sum(1 for n in counts.values() if n)
-        return Coverage(
-            sum(counts.values()), sum(unknown.values()), types, len(unknown), tuple(top)
-        )
+        return Coverage(sum(counts.values()), sum(unknown.values()), tuple(top))
 
     def save(self, path: str | Path) -> None:
         """Write the tokens as a JSON list."""
