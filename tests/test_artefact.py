@@ -54,7 +54,6 @@ def save(out, corpus, arch=ARCH, provenance=MADE):
         vocab=corpus.vocab,
         text=TextPipeline.of(corpus),
         provenance=provenance,
-        history=[{"epoch": 0, "loss": 3.5}, {"epoch": 1, "loss": 3.0, "lr": 0.1}],
     )
 
 
@@ -84,15 +83,12 @@ def test_what_was_saved_comes_back(demo_corpus, tmp_path, arch):
 def test_the_files_of_a_folder(saved):
     names = {p.relative_to(saved.folder).as_posix() for p in saved.folder.rglob("*") if p.is_file()}
     assert names == {
-        "manifest.json", "vocab.json", "tokenizer/config.json", "model.safetensors", "history.csv", "README.md",
+        "manifest.json", "vocab.json", "tokenizer/config.json", "model.safetensors", "README.md",
     }  # fmt: skip
     manifest = json.loads((saved.folder / "manifest.json").read_text())
     assert manifest["kind"] == "language_model" and manifest["direction"] == "backward"
     assert manifest["seed"] == 7 and manifest["metrics"] == {"perplexity": 12.5}
     assert set(manifest["fingerprints"]) == {"vocab", "tokenizer", "architecture", "parent"}
-    assert (saved.folder / "history.csv").read_text().splitlines() == [
-        "epoch,loss,lr", "0,3.5,", "1,3.0,0.1",
-    ]  # fmt: skip
     card = (saved.folder / "README.md").read_text()
     assert "perplexity 12.5" in card and "backward" in card and "a test" in card
 

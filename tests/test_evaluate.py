@@ -80,7 +80,6 @@ def write(
     }
     made = replace(parts.manifest.provenance, seed=seed, protocol="clean", config=settings)
     replace(parts.manifest, provenance=made).save(out)
-    (out / "history.csv").unlink()  # of other columns than those of a training
     return Classifier.load(out)
 
 
@@ -316,7 +315,6 @@ def test_without_a_valid_split_the_documents_held_out_stand_for_it(
 
 def test_a_model_from_elsewhere_is_said_to_be(corpus: Corpus, tmp_path: Path) -> None:
     write_tiny_classifier(tmp_path / "clf", corpus, labels=LabelSet.of(corpus))
-    (tmp_path / "clf" / "history.csv").unlink()
     found = evaluate(tmp_path / "clf", corpus.folder, baselines=["majority"], n_explanations=0)
     assert found.protocol == "unknown" and "not trained on this corpus" in found.notes[0]
     assert found.baselines[0].n_train == 90

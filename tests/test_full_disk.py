@@ -194,7 +194,6 @@ def classifier(corpus: Corpus, tmp_path_factory: pytest.TempPathFactory) -> Path
 
     out = tmp_path_factory.mktemp("classifier") / "clf"
     write_tiny_classifier(out, corpus, labels=LabelSet("category", corpus.label_names))
-    (out / "history.csv").unlink()  # which is of no training
     return out
 
 

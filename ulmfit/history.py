@@ -85,11 +85,15 @@ class TrainingProgress:
         return cls(stage, direction, 0, 0, 0, 0, nan, nan, nan, notice=notice)
 
 
+def history_csv(rows: Iterable[EpochRow]) -> str:
+    """Give the text of history.csv."""
+    return _csv([f.name for f in fields(EpochRow)], map(asdict, rows))
+
+
 def write_history(path: str | Path, rows: Iterable[EpochRow]) -> None:
     """Write history.csv, whole or not at all."""
-    text = _csv([f.name for f in fields(EpochRow)], map(asdict, rows))
     with atomic_file(Path(path)) as part:
-        part.write_text(text, encoding="utf-8", newline="")
+        part.write_text(history_csv(rows), encoding="utf-8", newline="")
 
 
 def read_history(path: str | Path) -> list[EpochRow]:

@@ -5,7 +5,6 @@ In: the folder of `fit` or `reproduce`. Out: a `RunFolder`, which shows itself i
 
 from __future__ import annotations
 
-import html
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any
 
 from ulmfit.files import MANIFEST, read_json
 from ulmfit.history import HISTORY, read_history
+from ulmfit.markup import table
 
 UNFINISHED = ".training"  # what follows the name of an artefact while its stage trains
 _DEEPEST = 4  # seed0/full-discr/labels-100/3_train_classifier
@@ -53,11 +53,8 @@ class RunFolder:
     __repr__ = __str__
 
     def _repr_html_(self) -> str:
-        cells = ((step.place, step.state, step.figures()) for step in self.steps)
-        rows = ("".join(f"<td>{html.escape(cell)}</td>" for cell in row) for row in cells)
-        body = "".join(f"<tr>{row}</tr>" for row in rows)
-        head = "<tr><th>folder</th><th>what it is</th><th>figures</th></tr>"
-        return f"<b>run {html.escape(str(self.folder))}</b><table>{head}{body}</table>"
+        rows = ((step.place, step.state, step.figures()) for step in self.steps)
+        return table(("folder", "what it is", "figures"), rows, caption=f"run {self.folder}")
 
 
 def _steps(folder: Path, run: Path, *, depth: int = 1) -> Iterator[Step]:

@@ -5,10 +5,9 @@ In: weights, vocabulary, text pipeline and provenance. Out: a folder, or the par
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -35,7 +34,6 @@ from ulmfit.models.parts import (
     load_tensors,
     load_text,
     load_vocab,
-    save_history,
     save_tensors,
     save_text,
     versions,
@@ -89,7 +87,6 @@ def save_language_model(
     vocab: Vocab,
     text: TextPipeline,
     provenance: Provenance,
-    history: Sequence[Mapping[str, Any]] = (),
     files: Mapping[str, bytes] | None = None,
     storage: str = "fp32",
 ) -> LanguageModelParts:
@@ -104,7 +101,6 @@ def save_language_model(
             (folder / name).write_bytes(content)
         save_tensors(folder / WEIGHTS, weights, storage=storage)
         save_text(folder, vocab, text)
-        save_history(folder, history)
         manifest = LanguageModelManifest(
             arch=arch,
             n_vocab=len(vocab),

@@ -7,7 +7,7 @@ in model.safetensors, those of the backward one beside them in model-backward.sa
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -41,7 +41,6 @@ from ulmfit.models.parts import (
     load_text,
     load_vocab,
     read_written,
-    save_history,
     save_tensors,
     save_text,
     versions,
@@ -103,7 +102,6 @@ def save_classifier(
     labels: LabelSet,
     provenance: Provenance,
     linear: LinearPart | None = None,
-    history: Sequence[Mapping[str, Any]] = (),
     files: Mapping[str, bytes] | None = None,
 ) -> ClassifierParts:
     """Write a classifier's folder, whole or not at all, and return it loaded.
@@ -123,7 +121,6 @@ def save_classifier(
             (folder / LINEAR).write_bytes(linear.to_bytes())
         save_text(folder, vocab, text)
         labels.save(folder)
-        save_history(folder, history)
         manifest = ClassifierManifest(
             arch=arch,
             n_vocab=len(vocab),
@@ -181,7 +178,6 @@ def join_classifiers(
     backward: ClassifierParts,
     provenance: Provenance,
     temperature: float = 1.0,
-    history: Sequence[Mapping[str, Any]] = (),
     files: Mapping[str, bytes] | None = None,
 ) -> ClassifierParts:
     """Write a forward and a backward classifier of the same labels and vocabulary as one folder.
@@ -208,7 +204,6 @@ def join_classifiers(
         labels=forward.labels.tempered(temperature),
         linear=forward.linear,
         provenance=replace(provenance, direction=BOTH),
-        history=history,
         files=files,
     )
 

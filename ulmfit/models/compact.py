@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import shutil
 from collections.abc import Mapping
 from dataclasses import replace
@@ -13,6 +12,7 @@ from typing import Any
 from ulmfit.config import require
 from ulmfit.errors import UserError
 from ulmfit.files import atomic_folder, kind_of
+from ulmfit.history import HISTORY
 from ulmfit.models.artefact import LanguageModelParts, load_language_model, save_language_model
 from ulmfit.models.classifier_artefact import load_classifier
 from ulmfit.models.classifier_manifest import KIND as CLASSIFIER
@@ -20,7 +20,7 @@ from ulmfit.models.classifier_manifest import classifier_card
 from ulmfit.models.manifest import Provenance, require_no_stage
 from ulmfit.models.pair import DIRECTIONS, load_language_model_pair, save_language_model_pair
 from ulmfit.models.pair import KIND as PAIR
-from ulmfit.models.parts import CARD, HISTORY, hashes, save_tensors
+from ulmfit.models.parts import CARD, hashes, save_tensors
 from ulmfit.models.storage import STORAGES
 
 
@@ -74,7 +74,7 @@ def _without_stage(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _one(lm: LanguageModelParts, out: Path, storage: str) -> None:
-    made = _noted(lm.manifest.provenance, storage)
+    made, history = _noted(lm.manifest.provenance, storage), lm.folder / HISTORY
     save_language_model(
         out,
         lm.weights,
@@ -82,14 +82,6 @@ def _one(lm: LanguageModelParts, out: Path, storage: str) -> None:
         vocab=lm.vocab,
         text=lm.text,
         provenance=replace(made, parent=lm.fingerprint),
-        history=_history(lm.folder / HISTORY),
+        files={HISTORY: history.read_bytes()} if history.is_file() else None,
         storage=storage,
     )
-
-
-def _history(path: Path) -> list[dict[str, str]]:
-    """Read the rows of a history as they are written; none where there is no file."""
-    if not path.is_file():
-        return []
-    with open(path, newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))

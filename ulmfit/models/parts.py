@@ -1,4 +1,4 @@
-"""What the folder of any model is made of besides its manifest: vocabulary, text pipeline, tensors, history.
+"""What the folder of any model is made of besides its manifest: vocabulary, text pipeline, tensors.
 
 Each part is written into a folder that is still being made, and read back with a proof that it is the one
 that was written.
@@ -6,14 +6,13 @@ that was written.
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from safetensors import SafetensorError
 from safetensors.torch import load, save_file
@@ -32,7 +31,7 @@ from ulmfit.text.vocab import Vocab
 if TYPE_CHECKING:
     from ulmfit.text.tokenizers import Tokenizer
 
-WEIGHTS, VOCAB, HISTORY, CARD = "model.safetensors", "vocab.json", "history.csv", "README.md"
+WEIGHTS, VOCAB, CARD = "model.safetensors", "vocab.json", "README.md"
 PIPELINE = "tokenizer/config.json"
 _READING = ("tokenizer", "lang", "rules", "sp_type")  # what decides the tokens of a text
 AGAIN = "copy the folder again, or repeat the command that made it (a training with --restart)"
@@ -179,13 +178,3 @@ def versions() -> dict[str, str]:
     """List the libraries that weights, files and tokens depend on."""
     names = ("torch", "fastai", "safetensors", "spacy", "sentencepiece")
     return {"ulmfit": __version__} | {name: version(name) for name in names}
-
-
-def save_history(folder: Path, history: Sequence[Mapping[str, Any]]) -> None:
-    """Write one row per epoch, if there are any."""
-    if not history:
-        return
-    with open(folder / HISTORY, "w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, list(dict.fromkeys(name for row in history for name in row)))
-        writer.writeheader()
-        writer.writerows(history)

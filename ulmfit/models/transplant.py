@@ -5,13 +5,13 @@ Pure: tensors and tokens in, new tensors and a report out. What Howard & Ruder 2
 
 from __future__ import annotations
 
-import html
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from ulmfit import markup
 from ulmfit.errors import UserError
 from ulmfit.models.weights import DECODER_BIAS, DECODER_WEIGHT, EMBEDDING
 from ulmfit.text.vocab import FAKE
@@ -61,11 +61,8 @@ class TransplantReport:
 
     def _repr_html_(self) -> str:
         fates = {"kept": self.kept, "new: mean row": self.new, "dropped": self.dropped}
-        rows = "".join(
-            f"<tr><th>{fate}</th><td>{tokens.count:,}</td><td><code>{html.escape(' '.join(tokens.examples))}</code></td></tr>"
-            for fate, tokens in fates.items()
-        )
-        return f"<table><tr><th></th><th>tokens</th><th>first of them</th></tr>{rows}</table>"
+        rows = ((fate, part.count, markup.tokens(part.examples)) for fate, part in fates.items())
+        return markup.table(("", "tokens", "first of them"), rows)
 
 
 @dataclass(frozen=True, eq=False)

@@ -5,8 +5,6 @@ In: a trained Learner, or two finished folders. Out: a classifier's folder with 
 
 from __future__ import annotations
 
-from dataclasses import asdict
-
 import numpy as np
 
 from ulmfit.inference.answers import log_probabilities
@@ -45,7 +43,6 @@ def write_direction(run: Run, learn: ClassifierLearner, trained: Trained) -> Non
         labels=answering.labels,
         linear=answering.linear,
         provenance=provenance,
-        history=[asdict(row) for row in trained.epochs],
         files=history_files(trained, provenance),
     )
 

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict
 from io import BytesIO
 
-from ulmfit.history import STEPS, plot_history, steps_csv
+from ulmfit.history import HISTORY, STEPS, history_csv, plot_history, steps_csv
 from ulmfit.models.artefact import LanguageModelParts, TextPipeline, save_language_model
 from ulmfit.models.manifest import Provenance
 from ulmfit.text.corpus import Corpus
@@ -37,17 +36,20 @@ def write_language_model(
         vocab=corpus.vocab,
         text=TextPipeline.of(corpus),
         provenance=provenance,
-        history=[asdict(row) for row in trained.epochs],
         files=history_files(trained, provenance),
     )
 
 
 def history_files(trained: Trained, provenance: Provenance) -> dict[str, bytes]:
-    """Draw what a training's folder shows of how it was learnt."""
+    """Give what a training's folder shows of how it was learnt, by the names of the files."""
     title = f"{provenance.origin.split(', from')[0]}, {provenance.direction}"
     figure, picture = plot_history(trained.epochs, trained.steps, title=title), BytesIO()
     figure.savefig(picture, format="png", dpi=120)
-    return {"history.png": picture.getvalue(), STEPS: steps_csv(trained.steps).encode()}
+    return {
+        HISTORY: history_csv(trained.epochs).encode(),
+        STEPS: steps_csv(trained.steps).encode(),
+        "history.png": picture.getvalue(),
+    }
 
 
 def _metrics(trained: Trained) -> dict[str, float]:

@@ -16,6 +16,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from ulmfit.text import rules as r
+from ulmfit.text.cells import whole_characters
 from ulmfit.text.chunks import ChunkTable, Growing, Ragged
 from ulmfit.text.cuts import Cut, cut_texts
 from ulmfit.text.spans import Coded, SpanTable, Splitter
@@ -99,7 +100,7 @@ class Coder:
             try:
                 return self._code(fields)
             except UnicodeEncodeError:
-                return self._code([list(map(_without_surrogates, column)) for column in fields])
+                return self._code([list(map(whole_characters, column)) for column in fields])
         except BaseException:
             self.forget()  # an interrupted batch leaves chunks that have no tokens
             raise
@@ -247,13 +248,6 @@ class Coder:
             text = rule(text) if rule not in (r.fix_html, r.escape_controls) else text
         codes = self.spans.codes(self.splitter.document(f"{r.BOS} {text}"))
         return Coded(codes, np.array([len(codes)]))
-
-
-def _without_surrogates(text: str) -> str:
-    """Turn lone halves of surrogate pairs into U+FFFD, and join the two halves of a pair."""
-    if text.isascii():
-        return text
-    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def _is_word(chunk: str) -> bool:

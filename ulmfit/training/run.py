@@ -26,6 +26,7 @@ from ulmfit.files import (
     require_name,
     write_json,
 )
+from ulmfit.history import HISTORY
 from ulmfit.training.distributed import total, wait, world
 from ulmfit.unfinished import sweep
 
@@ -74,7 +75,7 @@ class Run:
     @property
     def history(self) -> Path:
         """One row for each epoch so far."""
-        return self.folder / "history.csv"
+        return self.folder / HISTORY
 
 
 @contextlib.contextmanager
