@@ -122,6 +122,15 @@ def test_labels() -> None:
     assert one(report, "unseen labels").detail == "in test but not in train: 'neutral'"
 
 
+def test_columns_that_are_hardly_labels_or_texts() -> None:
+    dates = [(text, f"2026-01-{1 + i // 2:02}") for i, (text, _) in enumerate(clean(40))]
+    found = one(report_on(frame(dates)), "labels")
+    assert (found.level, found.action[:35]) == ("warn", "is this the column of the labels? f")
+    names = [(f"n{i} b", label) for i, (_, label) in enumerate(clean(40))]
+    found = one(report_on(frame(names)), "length")
+    assert (found.level, found.action) == ("warn", "is this the column of the texts?")
+
+
 def test_one_label_cannot_be_learnt() -> None:
     report = report_on(frame([(text, "pos") for text, _ in clean()]))
     assert [row.what for row in report.errors()] == ["labels"]

@@ -26,6 +26,7 @@ WINDOW = 1400  # tokens a classifier reads back from the end of a document: 20 p
 FEW_DOCUMENTS = 10
 SKEWED = 10  # times as many documents of the most frequent label as of the rarest
 MANY_LABELS = 1000
+SHORT = 3  # tokens, xxbos among them
 LONG_TOKEN = 50  # characters
 MANY_UNKNOWN = 0.1
 HELD_OUT = ("valid", "test")
@@ -142,8 +143,10 @@ def _labels(examined: Examined) -> Iterator[Finding]:
         yield Finding("error", "labels", f"{listing or 'none'} in train", action)
         return
     detail = f"{len(common):,} in train: {listing}"
-    if len(common) > MANY_LABELS:
-        yield Finding("warn", "labels", detail, "is this the column of the labels?")
+    is_text_or_date = len(common) > max(FEW_DOCUMENTS, labels.total() / 3)
+    if len(common) > MANY_LABELS or is_text_or_date:
+        action = "is this the column of the labels? for numbers pass --label-kind number"
+        yield Finding("warn", "labels", detail, action)
     elif common[0][1] > SKEWED * common[-1][1]:
         yield Finding("note", "labels", detail, "kept; read F1 beside accuracy")
     else:
@@ -185,6 +188,8 @@ def _lengths(examined: Examined) -> Iterator[Finding]:
         detail += f"; {n_long:,} of {len(lengths):,} longer than {window:,}"
         action = f"only the last {window:,} tokens of a document reach the classifier's pooling"
         yield Finding("note", "length", detail, action)
+    elif median(lengths) <= SHORT:
+        yield Finding("warn", "length", detail, "is this the column of the texts?")
     else:
         yield Finding("ok", "length", detail)
 
