@@ -101,6 +101,8 @@ def arithmetic() -> dict[str, Any]:
             "scalar": [p.item() for p in gathered(torch.tensor(0.5 + group.rank))],
             "joined again": is_same,
         }
+        if group.is_first:
+            time.sleep(1)  # the other one is at the second meeting before
     with joined():
         found["second meeting"] = total([1.0])
     return found | {"rank": group.rank, "afterwards": world().size}

@@ -6,6 +6,7 @@ function here is the identity, so that nobody has to ask how many there are.
 
 from __future__ import annotations
 
+import functools
 import itertools
 import os
 from collections.abc import Generator, Iterable
@@ -24,6 +25,7 @@ from ulmfit.errors import Stopped, UserError
 # only ends is noticed at once, since its connections close.
 PATIENCE = timedelta(minutes=10)
 _meetings = itertools.count()
+_WHERE = ("MASTER_ADDR", "MASTER_PORT", "RANK", "WORLD_SIZE")
 LARGE = 1 << 18  # elements: from here on, copying costs more than a message of its own
 
 
@@ -169,10 +171,8 @@ class StepTogether(Callback):
 
 def _meet() -> distributed.Store:
     """Find the others, and return the store that all of them read and write."""
-    from torch.distributed.rendezvous import rendezvous  # which not every build of torch has
-
     try:
-        common, rank, size = next(iter(rendezvous("env://", timeout=PATIENCE)))
+        common, rank, size = _place(*(os.environ.get(name, "") for name in _WHERE))
         # What was written at an earlier meeting of the same processes counts no more.
         store = distributed.PrefixStore(f"ulmfit/{next(_meetings)}", common)
         # Counts and decisions travel between CPUs, also where gradients travel between GPUs.
@@ -189,6 +189,14 @@ def _meet() -> distributed.Store:
             f"({str(error).splitlines()[0]}): launch them with torchrun or accelerate launch"
         ) from error
     return store
+
+
+@functools.cache
+def _place(*where: str) -> tuple[distributed.Store, int, int]:
+    """Open the store at an address once: between two meetings the others may hold on to it already."""
+    from torch.distributed.rendezvous import rendezvous  # which not every build of torch has
+
+    return next(iter(rendezvous("env://", timeout=PATIENCE)))
 
 
 def _device(rank: int) -> int:
