@@ -124,7 +124,7 @@ def _batches(progress: TrainingProgress) -> str:
     bar = _drawn(min(1.0, progress.batch / max(1, progress.n_batches)), _WIDTH // 2)
     return (
         f"{bar} {progress.batch:,} of {progress.n_batches:,}, loss {progress.loss:.3f}, "
-        f"{progress.tokens_per_second:,.0f} tokens/s, {_duration(progress.seconds_left)} left"
+        f"{progress.tokens_per_second:,.0f} tokens/s, {duration(progress.seconds_left)} left"
     )
 
 
@@ -146,9 +146,9 @@ def _plain(number: float) -> str:
     return f"{number:,.1f}" if number < 1e6 else f"{number:.1e}"
 
 
-def _duration(seconds: float) -> str:
-    """Write a time in the unit that a person would choose."""
-    if seconds < 59.5:
+def duration(seconds: float) -> str:
+    """Write a time as a person would say it."""
+    if seconds < 90:
         return f"{seconds:.0f} s"
     minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"
+    return f"{minutes} min" if minutes < 120 else f"{minutes // 60} h {minutes % 60} min"

@@ -16,6 +16,7 @@ import numpy as np
 from ulmfit.files import MANIFEST
 from ulmfit.inference.pair import LanguageModelPair, Source
 from ulmfit.models.arch import ArchConfig
+from ulmfit.progress import duration
 from ulmfit.reproduction.begun import directions_of, share_done
 from ulmfit.reproduction.plan import Planned, Training, trainings
 from ulmfit.stages.direction import resolve_direction
@@ -234,11 +235,3 @@ class _Gauge:
 def n_tokens(corpus: Corpus, rows: np.ndarray) -> int:
     """Count the tokens of some documents."""
     return int((corpus.offsets[rows + 1] - corpus.offsets[rows]).sum())
-
-
-def duration(seconds: float) -> str:
-    """Write a time as a person would say it."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 120 else f"{minutes // 60} h {minutes % 60} min"

@@ -13,10 +13,11 @@ from typing import Any
 from ulmfit.files import MANIFEST, kind_of
 from ulmfit.models.catalogue import PRETRAINED as MODELS
 from ulmfit.models.parts import TextPipeline
+from ulmfit.progress import duration
 from ulmfit.recipe import PRETRAINED
 from ulmfit.reproduction.answer import training_seconds
 from ulmfit.reproduction.documents import prepared, require_labels
-from ulmfit.reproduction.estimate import StageEstimate, duration, of_stage1
+from ulmfit.reproduction.estimate import StageEstimate, of_stage1
 from ulmfit.reproduction.plan import Experiment, Training, plan
 from ulmfit.stages.pretrain_lm import pretrain_lm
 from ulmfit.text.corpus import Corpus

@@ -18,8 +18,8 @@ from ulmfit.evaluation.plots import drawing
 from ulmfit.evaluation.report import plain
 from ulmfit.evaluation.targets import finished
 from ulmfit.files import atomic_file, without_nan, write_json
+from ulmfit.progress import duration
 from ulmfit.reproduction.beside_stock import StageTime
-from ulmfit.reproduction.estimate import duration
 from ulmfit.reproduction.labels_needed import Point, label_plot
 from ulmfit.reproduction.results import Result, Summary
 
