@@ -118,7 +118,11 @@ def test_a_saved_learner_is_what_the_stage_makes(
         ulmfit.train_classifier(lm, demo_corpus, tmp_path / "saved", config=CONFIG)
 
 
-def test_what_a_learner_does_not_do_says_who_does(learn: ClassifierLearner) -> None:
+def test_what_a_learner_does_not_do_says_who_does(
+    learn: ClassifierLearner, demo_corpus: Corpus, lm: ulmfit.LanguageModel
+) -> None:
+    with pytest.raises(UserError, match=r"generate\(TEXT, n_tokens=40\)"):
+        ulmfit.language_model_learner(demo_corpus, lm).predict("I liked this film", 40)
     with pytest.raises(UserError, match="save_model"):
         learn.predict("a fine film")
     with pytest.raises(UserError, match="save_model"):

@@ -79,6 +79,12 @@ class LMLearner(StageLearner):
             "measures all, and learn.save_model(OUT).score(texts) each text"
         )
 
+    def predict(self, *args: Any, **kwargs: Any) -> Any:
+        """Say who goes on from a text."""
+        raise UserError(
+            "a Learner reads batches of its corpus: learn.save_model(OUT).generate(TEXT, n_tokens=40) goes on from a text"
+        )
+
     @torch.no_grad()
     def show_results(
         self, ds_idx: int = 1, dl: Any = None, max_n: int = 9, shuffle: bool = True, **_: Any
