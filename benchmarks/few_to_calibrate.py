@@ -18,8 +18,9 @@ import numpy as np
 import pandas as pd
 from scipy.optimize import minimize_scalar
 
-from ulmfit.evaluation.calibration import measure_temperature
-from ulmfit.training.temperature import best_temperature
+from ulmfit.evaluation.answers import Answers
+from ulmfit.evaluation.metrics import ece
+from ulmfit.training.temperature import best_temperature, softmax
 
 _EXTRA = ("row", "text", "label", "predicted", "confidence")
 
@@ -70,8 +71,10 @@ def _measured(
     best = _loss(logits[others], labels[others], _likeliest(logits[others], labels[others]))
     measured = {}
     for arm, temperature in temperatures.items():
-        found = measure_temperature(logits[others], labels[others], temperature=temperature)
-        measured[arm] = (found.nll_after - best, found.ece_after)
+        scores = softmax(logits[others], temperature=temperature)
+        answers = Answers(labels[others], scores, tuple(map(str, range(scores.shape[1]))))
+        above = _loss(logits[others], labels[others], temperature) - best
+        measured[arm] = (above, float(ece(answers, np.ones(len(answers)))))
     return measured
 
 

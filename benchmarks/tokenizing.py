@@ -20,19 +20,23 @@ import statistics
 import tempfile
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 from fastai.text.core import tokenize_texts
 from fastai.text.data import Numericalize
 
 from ulmfit import TextConfig, Vocab
-from ulmfit.text.documents import Documents
+from ulmfit.text.document_batches import Documents
+from ulmfit.text.frames import ListTable
 from ulmfit.text.memo import Memo
+from ulmfit.text.parts import Parts
 from ulmfit.text.sources import open_source
 from ulmfit.text.tally import Tally
 from ulmfit.text.tokenizers import Tokenizer, build_tokenizer
 
 PARTS = 10
+TABLE = ListTable([], "text")  # which no count looks at
 Timed = tuple[float, list[list[str]]]  # seconds, and the sampled documents' tokens
 
 
@@ -56,7 +60,9 @@ def our_part(tokenizer: Tokenizer, texts: list[str], tally: Tally, n_sampled: in
     for first in range(0, len(texts), 2_000):
         batch = texts[first : first + 2_000]
         coded = tokenizer.code([batch])
-        tally.add(Documents((batch,), None, ["train"] * len(batch)), coded)
+        tally.add(
+            Documents((batch,), None, ["train"] * len(batch), [*range(len(batch))], TABLE), coded
+        )
         codes.append(coded.codes)
         lengths.append(coded.lengths)
     seconds = time.perf_counter() - start
@@ -71,7 +77,9 @@ def renumbering(tokenizer: Tokenizer, tally: Tally) -> float:
     codes = np.zeros(tally.n_tokens, np.int32)
     start = time.perf_counter()
     tokens = tokenizer.coder.tokens
-    vocab = Vocab.build(tally.counts(tokens, ("train",)))
+    parts = Parts(Path())  # one part needs no database
+    parts.add(tally.close(tokens))
+    vocab = Vocab.build(parts.counts(("train",), TextConfig().max_vocab))
     vocab.encode(tokens).astype(np.uint16)[codes]
     return time.perf_counter() - start
 

@@ -91,6 +91,19 @@ def test_contradicting_labels() -> None:
     )
 
 
+def test_what_contradicts_has_labels_and_other_ones() -> None:
+    rows = pd.DataFrame(
+        {"text": ["fine"] * 3 + ["so"] * 2, "label": [None, "pos", "neg", "1", "1.0"]}
+    )
+    found = one(check(rows), "contradicting labels")
+    assert found.detail.startswith("1 train texts") and found.detail.endswith("(row 3 and row 2)")
+
+
+def test_one_label_of_several_can_be_learnt() -> None:
+    rows = pd.DataFrame({"text": [text for text, _ in clean()], "label": ["spam", ""] * 30})
+    assert not check(rows, config=TextConfig(label_delim=";")).errors()
+
+
 def test_a_repeated_text_is_named_by_where_it_stands(tmp_path: Path) -> None:
     """By rows of its table, those without text counted, and by the table where there are several."""
     (tmp_path / "a.csv").write_text("text,label\n,pos\nfine,pos\n,neg\nfine,pos\ndull,neg\n")

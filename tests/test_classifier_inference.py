@@ -31,7 +31,7 @@ from ulmfit.inference.texts import TextEncoder
 from ulmfit.models.label_set import LabelSet
 from ulmfit.models.precision import whole_range
 from ulmfit.text.corpus import Corpus
-from ulmfit.text.rows import open_lines
+from ulmfit.text.rows import Rows, lines_of
 from ulmfit.text.tokenizers import build_tokenizer
 
 pytestmark = pytest.mark.usefixtures("calm")
@@ -265,7 +265,7 @@ def test_a_table_and_the_classifier_forget_together(
     clf = Classifier.load(both)
     clf.encode(["some fine words of a film that is not dull at all"])
     for lines in (" ".join(f"word{i}" for i in range(40)), "one two"):  # the second one forgets
-        list(AnswerTable(clf, open_lines(BytesIO(lines.encode()))).answers())
+        list(AnswerTable(clf, Rows(lines_of(BytesIO(lines.encode())))).answers())
     fresh = TextEncoder(build_tokenizer(clf.parts.text.config), clf.vocab)
     text = ["dull words of three films"]
     assert list(map(list, clf.encode(text))) == list(map(list, fresh.encode(text)))

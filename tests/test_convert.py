@@ -183,6 +183,11 @@ def qrnn_logits(weights, prefix, ids):
     return torch.stack(x) @ weights["1.decoder.weight"].T + weights["1.decoder.bias"]
 
 
+def test_weights_have_one_direction(tmp_path):
+    with pytest.raises(UserError, match="direction is 'both'; allowed: forward, backward"):
+        convert(tmp_path, tmp_path / "out", direction="both")
+
+
 @pytest.mark.parametrize("direction", ["forward", "backward"])
 def test_floleuerer_folder(tmp_path, direction):
     names = {"forward": "fwd", "backward": "bwd"}

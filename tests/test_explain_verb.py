@@ -71,6 +71,18 @@ def test_a_text_from_stdin(
     assert content["words"] == ["fine", "filmé", "↵", "is", "fine"]
 
 
+def test_stdin_is_read_as_files_are(
+    clf: Classifier, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for content in (b"\xef\xbb\xbffine film", b"f\xfcr"):
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(content), encoding="ascii"))
+        if content.endswith(b"film"):
+            said = json.loads(run(capsys, str(clf.folder), "-", "--json"))
+            assert said["words"] == ["fine", "film"]
+    assert cli.main(["explain", str(clf.folder), "-"]) == 2
+    assert "stdin, byte offset 1: not UTF-8" in capsys.readouterr().err
+
+
 def test_an_empty_text_is_answered(clf: Classifier, capsys: Capture) -> None:
     assert "the text has no words" in run(capsys, str(clf.folder), "")
 

@@ -41,6 +41,15 @@ def test_what_is_no_document_is_named_and_can_be_taken(tmp_path):
     assert [row.cells[0] for row in Rows(texts_of(tmp_path))] == ["1.txt", "2.txt", "old/3.txt"]
 
 
+def test_linked_folders_are_read_but_for_those_that_lead_back(tmp_path):
+    make(tmp_path / "elsewhere", "1.txt")
+    table = make(tmp_path / "data", "pos/1.txt", "neg/2.txt")
+    (tmp_path / "data" / "neu").symlink_to(tmp_path / "elsewhere", target_is_directory=True)
+    (tmp_path / "data" / "pos" / "again").symlink_to(tmp_path / "data", target_is_directory=True)
+    found = places(table)
+    assert {label for _, label, _ in found} == {"pos", "neg", "neu"} and len(found) < 9
+
+
 def test_acl_imdb_layout(tmp_path):
     table = make(
         tmp_path,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from ulmfit import UserError
@@ -33,6 +33,7 @@ def test_codes_stand_for_the_names_given(batches) -> None:
 
 @given(st.lists(st.none() | st.lists(names, unique=True).map(tuple), min_size=1))
 def test_rows_hold_the_names_given(labels) -> None:
+    assume(any(labels))  # none at all is refused
     found = store("multi", [labels]).finish("f")
     for row, label in zip(found.values, labels, strict=True):
         if label is None:
@@ -45,6 +46,12 @@ def test_numbers_stay_numbers() -> None:
     found = store("number", [[1.5, None], [-2.0]]).finish("f")
     assert np.array_equal(found.values, np.array([1.5, np.nan, -2], np.float32), equal_nan=True)
     assert found.names == ()
+
+
+def test_several_labels_a_document_need_some_and_one_will_do() -> None:
+    with pytest.raises(UserError, match="no document has a label, and a classifier needs some"):
+        store("multi", [[None, ()]]).finish("f")
+    assert store("multi", [[("spam",), ()]]).finish("f").names == ("spam",)
 
 
 def test_one_number_in_two_spellings_is_one_label() -> None:

@@ -18,7 +18,7 @@ import pytest
 import ulmfit
 from ulmfit import TextConfig, UserError, prepare
 from ulmfit.recipe import RECIPE
-from ulmfit.text import documents, parts
+from ulmfit.text import document_batches, parts
 from ulmfit.text import prepare as module
 from ulmfit.text.check import check
 from ulmfit.text.corpus import Corpus
@@ -140,7 +140,7 @@ def test_forgetting_tokens_on_the_way_changes_nothing(
     monkeypatch.setattr(
         Parts, "add", lambda parts, part: sizes.append(part.n_running) or add(parts, part)
     )
-    monkeypatch.setattr(documents, "BATCH_DOCUMENTS", 400)
+    monkeypatch.setattr(document_batches, "BATCH_DOCUMENTS", 400)
     monkeypatch.setattr(module, "MAX_TOKENS", 300)
     often = prepare(source, tmp_path / "often", split="split", config=some, n_workers=n_workers)
     assert files_of(tmp_path / "once") == files_of(tmp_path / "often")
@@ -154,7 +154,7 @@ def test_a_full_disk_while_tokens_are_counted_is_one_line(
     def full(*_: object) -> None:
         raise sqlite3.OperationalError("database or disk is full")
 
-    monkeypatch.setattr(documents, "BATCH_DOCUMENTS", 40)
+    monkeypatch.setattr(document_batches, "BATCH_DOCUMENTS", 40)
     monkeypatch.setattr(module, "MAX_TOKENS", 300)
     monkeypatch.setattr(parts, "_store", full)
     with pytest.raises(UserError, match=r"cannot write .*out: No space left on device; free"):

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from ulmfit.errors import UserError
 from ulmfit.text.frames import FrameTable, ListTable
 from ulmfit.text.readers import open_table
-from ulmfit.text.streams import lines, whole_text
+from ulmfit.text.streams import file_text, lines
 
 ROWS = [("a, b\nc", "1"), ('she said "no"', ""), ("\u0085one\u2028line", "é"), ("last", "x")]
 
@@ -124,6 +124,14 @@ def test_another_separator_is_seen_where_two_rows_agree_on_it(tmp_path, mark, na
     assert read(path, "text", columns=["text"]) == [(f"a{mark}b",), (f"c{mark}d",)]
 
 
+def test_given_columns_choose_between_marks_that_fit(tmp_path):
+    path = tmp_path / "d.csv"
+    path.write_text("Hello, world\tpos\nbad, film\tneg\n")
+    assert read(path, columns=["text", "label"]) == [("Hello, world", "pos"), ("bad, film", "neg")]
+    path.write_text("fine; really,pos\ndull; yes,neg\n")
+    assert read(path, columns=["text", "label"]) == [("fine; really", "pos"), ("dull; yes", "neg")]
+
+
 def test_a_mark_inside_the_only_column_is_no_separator(tmp_path):
     path = tmp_path / "d.csv"
     path.write_text("a | b\nfine\ndull\n")
@@ -225,7 +233,7 @@ def test_a_text_file_in_another_encoding(tmp_path):
     path = tmp_path / "d.txt"
     path.write_bytes(b"\xef\xbb\xbfab\xe9")
     with pytest.raises(UserError, match="byte offset 5: not UTF-8"):
-        whole_text(path)
+        file_text(path)
 
 
 def test_frames_by_position_not_by_index():

@@ -554,6 +554,12 @@ def test_stage_two_is_not_asked_for_where_it_is_left_out(asked: dict[str, Any], 
     assert {p.lm for p in seven} == {None}
 
 
+def test_without_unlabelled_text_nothing_is_pretrained_on_all_of_it() -> None:
+    asked = {"labels": (100,), "unlabelled": False, "lm": "en"}
+    with pytest.raises(UserError, match="would be pretrained on all of these texts"):
+        plan(Experiment("trec", preset="laptop", table=4, **asked))
+
+
 def test_few_labels_are_drawn_ten_times() -> None:
     assert [p.run.seed for p in plan(experiment(labels=(20,)))] == list(range(10))
     assert len(trainings(plan(experiment(labels=(20, 50))))) == 21
@@ -629,6 +635,11 @@ def test_settings_that_need_each_other_come_in_any_order() -> None:
     after = [apply_settings(before, order) for order in (both, both[::-1])]
     assert after[0] == after[1] and after[0].train_classifier.max_len == 3000
     assert (after[0].pretrain_lm.arch.emb_sz, after[0].pretrain_lm.arch.n_hid) == (96, 99)
+    dropouts = [
+        "stage1.arch.drop_mult=4.5",
+        "stage1.arch.input_p=0.1",
+    ]  # 0.25 times 4.5 is too much
+    assert apply_settings(before, dropouts).pretrain_lm.arch.drop_mult == 4.5
     twice = apply_settings(before, ["stage3.lr=0.5", "stage3.lr=0.25"])
     assert twice.train_classifier.lr == 0.25
 

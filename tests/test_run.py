@@ -292,6 +292,23 @@ def test_a_restart_that_was_interrupted_goes_on_without_the_flag(tmp_path: Path)
     assert os.listdir(tmp_path) == ["lm"]
 
 
+def test_a_restart_with_the_same_settings_goes_on_without_the_flag(tmp_path: Path) -> None:
+    made(tmp_path / "lm")
+    with (
+        pytest.raises(ZeroDivisionError),
+        open_run(tmp_path / "lm", settings=SETTINGS, restart=True) as run,
+    ):
+        run.checkpoint.write_text("begun")
+        raise ZeroDivisionError
+    with open_run(tmp_path / "lm", settings=SETTINGS) as run:
+        assert not run.is_finished
+        assert run.checkpoint.read_text() == "begun"
+        finish(run)
+    with open_run(tmp_path / "lm", settings=SETTINGS) as run:
+        assert run.is_finished
+    assert os.listdir(tmp_path) == ["lm"]
+
+
 # --- one at a time
 
 

@@ -104,6 +104,23 @@ def test_a_header_that_lacks_the_text_says_what_it_may_be(tmp_path, name, conten
         rows(open_source(path))
 
 
+def test_a_folder_beside_a_table_is_read_whatever_the_texts_are_called_there(tmp_path):
+    (tmp_path / "d.csv").write_text("review,label\nfine,pos\n")
+    (tmp_path / "more").mkdir()
+    (tmp_path / "more" / "1.txt").write_text("dull")
+    source = open_source({"train": tmp_path / "d.csv", "unsup": tmp_path / "more"}, text="review")
+    assert rows(source) == [("fine", "pos", "train"), ("dull", None, "unsup")]
+    assert source.text_columns == ("review",)
+
+
+def test_a_missing_label_is_told_before_the_separator(tmp_path):
+    path = tmp_path / "d.csv"
+    path.write_text("text;class\nfine;pos\n")
+    notices = []
+    open_source(path).parts[0].check(notices)
+    assert "pass label='class'" in notices[0] and "separated by ';'" in notices[1]
+
+
 def test_a_likely_label_may_have_space_around_it(tmp_path):
     path = tmp_path / "d.csv"
     path.write_text("text, Label\na,1\n")

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import csv
+import os
+import signal
+import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,8 +20,9 @@ from torch import nn
 from torch.nn import functional as F
 
 import ulmfit
-from ulmfit.errors import UserError
+from ulmfit.errors import Stopped, UserError
 from ulmfit.evaluation.documents import trial_of
+from ulmfit.history import TrainingProgress
 from ulmfit.inference.answers import decide
 from ulmfit.models.classifier import Classifier as Module
 from ulmfit.models.label_set import LabelSet
@@ -284,6 +289,38 @@ def test_a_classifier_claims_no_cleaner_protocol_than_its_language_model(
     assert clf.manifest.provenance.protocol == protocol
     learn = text_classifier_learner(corpus, tuned, config=CONFIG)
     assert learn.provenance().protocol == protocol
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="os.kill ends the process there")
+def test_a_signal_after_the_last_batch_is_heeded(
+    lm: ulmfit.LanguageModel, corpus: Corpus, tmp_path: Path
+) -> None:
+    config = replace(CONFIG, epochs=1)
+
+    def stop(seen: TrainingProgress) -> None:
+        if seen.epoch_row:
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(0.01)  # the moment that Python needs to notice
+
+    with pytest.raises(Stopped, match=r"stopped \(SIGTERM\) after the last epoch"):
+        ulmfit.train_classifier(lm, corpus, tmp_path / "clf", config=config, progress=stop)
+    said: list[TrainingProgress] = []
+    ulmfit.train_classifier(lm, corpus, tmp_path / "clf", config=config, progress=said.append)
+    assert not any(each.n_batches for each in said)  # nothing was left to learn
+
+
+def test_what_a_language_model_has_seen_changes_no_instruction(
+    lm: ulmfit.LanguageModel, corpus: Corpus, tmp_path: Path
+) -> None:
+    seen = FinetuneConfig(bs=4, seq_len=16, epochs=1, schedule="one_cycle", protocol="as_published")
+    tuned = ulmfit.finetune_lm(lm, corpus, tmp_path / "lm", config=seen, progress=silent)
+    learn = text_classifier_learner(corpus, tuned, config=CONFIG)
+    assert not set(corpus.rows("test")) & {*learn.rows.train, *learn.rows.valid}
+    config = replace(CONFIG, epochs=1)
+    clf = ulmfit.train_classifier(tuned, corpus, tmp_path / "clf", config=config, progress=silent)
+    made = clf.manifest.provenance
+    assert made.protocol == learn.protocol == "as_published"
+    assert made.config["config"]["protocol"] == "clean"
 
 
 def test_no_later_stage_makes_a_language_model_clean_again(

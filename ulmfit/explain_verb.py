@@ -13,6 +13,7 @@ from ulmfit.errors import UserError
 from ulmfit.files import atomic_file
 from ulmfit.flags import Positional, Positionals, Switch, parse
 from ulmfit.output import print_result, say
+from ulmfit.text.streams import whole_text
 
 if TYPE_CHECKING:
     from ulmfit.inference.explain import Method
@@ -87,5 +88,5 @@ def _text(words: tuple[str, ...], n_fields: int) -> str | Fields:
     if len(words) != n_fields:
         raise UserError(f"explain: {len(words)} words where one text is expected: put it in quotes after the model, as in {_USAGE}")  # fmt: skip
     if words == (STDIN,):
-        return sys.stdin.buffer.read().decode("utf-8", "replace")
+        return whole_text(sys.stdin.buffer, "stdin")
     return words if n_fields > 1 else words[0]

@@ -78,8 +78,8 @@ def _replace_folder(part: Path, out: Path) -> None:
         out.rename(old)
     try:
         part.rename(out)
-    except OSError:
-        if old.exists():
+    except BaseException:  # Ctrl-C, too
+        if old.exists() and not out.exists():
             old.rename(out)
         raise
     shutil.rmtree(old, ignore_errors=True)

@@ -19,7 +19,7 @@ def say(line: str) -> None:
 def print_result(result: Any) -> None:
     """Print text as it is, and anything else as JSON, in UTF-8 whatever the console's encoding."""
     if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(encoding="utf-8")
+        sys.stdout.reconfigure(encoding="utf-8", errors="replace")
     print(result if isinstance(result, str) else json.dumps(result, ensure_ascii=False, indent=1))
 
 

@@ -107,7 +107,8 @@ def _write(table: AnswerTable, file: TextIO, *, is_json: bool) -> tuple[int, Cou
         write = _json_lines(file, columns) if is_json else _csv(file, columns)
         for n, (row, answer) in enumerate(chain(first, answers), 1):
             write(table.cells(row, answer))
-            found.update(names if isinstance(names := answer.label, tuple) else [str(names)])
+            if not isinstance(answer.label, float):
+                found.update(names if isinstance(names := answer.label, tuple) else [str(names)])
             if is_shown:
                 progress("texts", n)
     return n, found

@@ -147,8 +147,8 @@ def _plain(number: float) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Write a time as a person would say it."""
-    if seconds < 90:
+    """Write a time in the unit that a person would choose."""
+    if seconds < 59.5:
         return f"{seconds:.0f} s"
     minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 120 else f"{minutes // 60} h {minutes % 60} min"
+    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"

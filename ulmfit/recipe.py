@@ -258,5 +258,15 @@ def _require_labels(documents: Raw, places: dict[str, Any]) -> Source:
 def has_learnt(lm: LM, corpus: Corpus) -> bool:
     """Say whether a language model was trained on this very corpus."""
     models = tuple(lm) if isinstance(lm, LanguageModelPair) else (lm,)
-    made = [model.manifest.provenance.config.get("corpus") for model in models]
-    return all(fingerprint == corpus.fingerprint for fingerprint in made)
+    return all(_has_learnt(model.manifest.provenance.config, corpus) for model in models)
+
+
+def _has_learnt(made: Mapping[str, Any], corpus: Corpus) -> bool:
+    """Read off how a model was made; one that was carried over has read nothing, one of a few labels not all."""
+    settings = made.get("config")
+    n_labels = settings.get("n_labels") if isinstance(settings, Mapping) else None
+    return (
+        made.get("corpus") == corpus.fingerprint
+        and made.get("stage") != "carry_over"
+        and n_labels is None
+    )

@@ -24,6 +24,7 @@ from ulmfit.models.foreign_classifier import is_classifier, read_foreign_classif
 from ulmfit.models.manifest import Provenance, require_no_stage
 from ulmfit.models.pickles import write_strings
 from ulmfit.models.weights import DECODER_BIAS, DECODER_WEIGHT, EMBEDDING
+from ulmfit.text.lm_stream import is_backward
 from ulmfit.text.pieces import SubwordSplitter
 from ulmfit.text.vocab import FAKE, Vocab
 
@@ -69,6 +70,7 @@ def convert(
     """
     require_no_stage(out)
     direction = direction or guess_direction(Path(source))
+    is_backward(direction)  # refuses what is neither
     files = find_files(Path(source), vocab=vocab, direction=direction)
     model = read_foreign(files.weights, files.vocab)
     provenance = Provenance(
@@ -114,6 +116,7 @@ def convert_classifier(
     """
     require_no_stage(out)
     direction = direction or guess_direction(Path(source))
+    is_backward(direction)  # refuses what is neither
     files = find_files(Path(source), vocab=vocab, direction=direction)
     model = read_foreign_classifier(
         files.weights, files.vocab, labels=labels, label_kind=label_kind

@@ -47,7 +47,8 @@ class LabelSet:
                 f"{corpus.folder} has no labels: prepare it again with --label COLUMN, "
                 "and a classifier can be trained on it"
             )
-        return cls(corpus.label_kind, corpus.label_names or (NUMBER,))
+        is_number = corpus.label_kind == "number"
+        return cls(corpus.label_kind, (NUMBER,) if is_number else corpus.label_names)
 
     def tempered(self, temperature: float) -> LabelSet:
         """Return the same labels at another temperature."""

@@ -44,7 +44,8 @@ def result_of(planned: Planned, out: Path, *, corpus: Corpus, split: str) -> Res
     )
     (folder / RESULT).unlink(missing_ok=True)  # what it vouches for is about to be replaced
     write_files(_portable(evidence, out), folder)
-    result = _result(planned, evidence, out, corpus)
+    direction = classifier.manifest.provenance.direction
+    result = _result(planned, evidence, out, corpus, direction)
     with atomic_file(folder / RESULT) as part:  # last: it vouches for the others
         write_json(part, {"made_of": key, "result": asdict(result)})
     return result
@@ -76,17 +77,20 @@ def _portable(evidence: Evidence, out: Path) -> Evidence:
     return replace(evidence, facts=tuple(facts))
 
 
-def _result(planned: Planned, evidence: Evidence, out: Path, corpus: Corpus) -> Result:
+def _result(
+    planned: Planned, evidence: Evidence, out: Path, corpus: Corpus, direction: str
+) -> Result:
     config, lm = planned.classifier.config, planned.lm
     assert isinstance(config, ClassifierConfig)
     rows = config.rows(corpus)
+    is_asked = evidence.split == "valid" and len(corpus.rows("valid")) > 0
     seconds = evidence.seconds
     return Result(
         row=planned.run.row.name,
         n_labels=config.n_labels,
-        n_given=len(rows.train) + len(rows.valid),
+        n_given=len(rows.train) + (0 if is_asked else len(rows.valid)),
         seed=planned.run.seed,
-        direction=_direction(evidence),
+        direction=direction,
         split=evidence.split,
         protocol=evidence.protocol,
         n_documents=evidence.n_documents,
@@ -98,10 +102,6 @@ def _result(planned: Planned, evidence: Evidence, out: Path, corpus: Corpus) -> 
         answer_seconds=seconds.predict if seconds else 0.0,
         folder=planned.folder,
     )
-
-
-def _direction(evidence: Evidence) -> str:
-    return "both" if evidence.directions else evidence.courses[0].direction
 
 
 def training_seconds(folder: Path) -> float:

@@ -202,6 +202,9 @@ def plan(
     if knows_texts and not experiment.unlabelled:
         raise UserError(f"--no-unlabelled, and {experiment.begins_from} has read all of these texts: give the language model that it began from")  # fmt: skip
     runs = experiment.runs()
+    reads_all = (_language_model(experiment, run.row, 0, "").stage == "pretrain_lm" for run in runs)
+    if not experiment.unlabelled and any(reads_all):
+        raise UserError("--no-unlabelled, and a language model would be pretrained on all of these texts: begin from one, as with --lm en, and leave rows without pretraining out")  # fmt: skip
     if knows_texts and (about := _about_stage2(experiment, runs)):
         raise UserError(f"{about} is about stage 2, and {experiment.begins_from} has read these texts in one of its own: give the language model that it began from")  # fmt: skip
     is_plain = not experiment.labels and not experiment.table

@@ -123,7 +123,8 @@ def reproduce(
 
 def _run(bench: Bench, planned: Planned, session: Session, renewed: set[str]) -> Result:
     """Train what a run needs, and evaluate it; `renewed` are the trainings that this call has begun anew."""
-    if not bench.is_done(planned):
+    was_trained = bench.is_done(planned)
+    if not was_trained:
         session.say(f"{planned.run}: {planned.classifier.folder}", "")
     lm, how = bench.lm, _how(session)
     if planned.lm is not None:
@@ -133,7 +134,7 @@ def _run(bench: Bench, planned: Planned, session: Session, renewed: set[str]) ->
     out = bench.out / planned.classifier.folder
     train_classifier(lm, bench.corpus, out, config=planned.classifier.config, **how)
     left = session.minutes_left()
-    if left is not None and left <= 1e-3:
+    if left is not None and left <= 1e-3 and not was_trained:  # else nothing would ever end
         raise Stopped(f"stopped (--max-minutes) before {out} is evaluated; the same command goes on from there", reason="--max-minutes")  # fmt: skip
     return result_of(planned, bench.out, corpus=bench.corpus, split=bench.experiment.answered)
 

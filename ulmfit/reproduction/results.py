@@ -111,9 +111,11 @@ def _summary(group: list[Result], out: Path, data_set: str, table: int | None) -
 
 def _target(result: Result, data_set: str, table: int | None) -> Target | None:
     """Find the published figure to compare with: the row of the table, or the finished classifier."""
+    if result.n_labels is not None:
+        return None
     if table is not None:
         return ablation(table, data_set).get(result.row)
-    if result.n_labels is not None or result.split != "test":
+    if result.split != "test":
         return None
     rows = finished(data_set)  # of the same direction, if one was published
     return next((t for t in rows if t.direction == result.direction), next(iter(rows), None))

@@ -70,18 +70,20 @@ def _changed(config: Config, settings: Sequence[_Setting]) -> Config:
     """Replace fields, or those of a config inside."""
     known = [field.name for field in fields(config)]  # ty: ignore[invalid-argument-type]
     changes: dict[str, Any] = {}
+    inside: dict[str, list[_Setting]] = {}
     for each in settings:
         name, *inner = each.names
         if name not in known:
             raise UserError(f"--set {each.written}: no field {name!r}: {nearest(name, known)}")
-        before = changes.get(name, getattr(config, name))
+        before = getattr(config, name)
         if is_dataclass(before) != bool(inner):
             what = f"name one of {', '.join(f.name for f in fields(before))}" if is_dataclass(before) else "it has no fields"  # fmt: skip
             raise UserError(f"--set {each.written}: {name} is {'a config' if not inner else 'a value'}: {what}")  # fmt: skip
         if inner:
-            changes[name] = _changed(before, [replace(each, names=tuple(inner))])
+            inside.setdefault(name, []).append(replace(each, names=tuple(inner)))
         else:
             changes[name] = _read(get_type_hints(type(config))[name], each.value, each.written)
+    changes |= {name: _changed(getattr(config, name), group) for name, group in inside.items()}
     return replace(config, **changes)  # ty: ignore[invalid-argument-type]
 
 

@@ -17,7 +17,7 @@ from ulmfit.stages.lm_folder import history_files
 from ulmfit.text.corpus import Corpus
 from ulmfit.training.classifier_config import ClassifierConfig
 from ulmfit.training.classifier_learner import ClassifierLearner
-from ulmfit.training.config import StageConfig
+from ulmfit.training.config import StageConfig, least_clean
 from ulmfit.training.fit import Trained
 from ulmfit.training.run import Run
 from ulmfit.training.temperature import answers_temperature
@@ -33,7 +33,7 @@ def write_direction(run: Run, learn: ClassifierLearner, trained: Trained) -> Non
         metrics["valid_accuracy_with_linear"] = answering.accuracy
     given = f"{len(learn.rows.train):,} labelled documents"
     notes = ("; ".join(filter(None, (given, *learn.notices(), answering.notice))),)
-    provenance = _provenance(run, corpus, learn.config, metrics, notes)
+    provenance = _provenance(run, corpus, learn.config, learn.protocol, metrics, notes)
     save_classifier(
         run.out,
         {provenance.direction: learn.answering_weights()},
@@ -71,12 +71,13 @@ def write_both(
         temperature = answers_temperature(found, truth)
         if labels.kind == "category":
             metrics[name] = float((found.argmax(1) == truth).mean())
+    protocol = least_clean(*(one.manifest.provenance.protocol for one in (forward, backward)))
     notes = forward.manifest.provenance.notes  # of both: they learn from the same documents
     join_classifiers(
         run.out,
         forward=forward.parts,
         backward=backward.parts,
-        provenance=_provenance(run, corpus, config, metrics, notes),
+        provenance=_provenance(run, corpus, config, protocol, metrics, notes),
         temperature=temperature,
         files={
             f"{name}-{one.directions[0]}.{kind}": (one.folder / f"{name}.{kind}").read_bytes()
@@ -90,6 +91,7 @@ def _provenance(
     run: Run,
     corpus: Corpus,
     config: StageConfig,
+    protocol: str,
     metrics: dict[str, float],
     notes: tuple[str, ...],
 ) -> Provenance:
@@ -97,7 +99,7 @@ def _provenance(
         origin=f"train_classifier on {corpus.manifest.name}",
         direction=config.direction,
         seed=config.seed,
-        protocol=config.protocol,
+        protocol=protocol,
         metrics=metrics,
         config=run.settings,
         parent=str(run.settings["parent"]),

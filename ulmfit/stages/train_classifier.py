@@ -20,7 +20,7 @@ from ulmfit.text.corpus import Corpus
 from ulmfit.training.alone import alone
 from ulmfit.training.classifier_config import ClassifierConfig
 from ulmfit.training.classifier_learner import classifier_learner
-from ulmfit.training.config import least_clean, require_config
+from ulmfit.training.config import require_config
 from ulmfit.training.fit import train
 from ulmfit.training.journal import Listener
 from ulmfit.training.lesson import lacking
@@ -47,7 +47,6 @@ def train_classifier(
     session = Session("train_classifier", shown(progress), restart=restart, max_minutes=max_minutes)
     lm = open_lm(lm)
     corpus = corpus if isinstance(corpus, Corpus) else Corpus.load(corpus)
-    config = replace(config, protocol=_protocol(lm, corpus, config.protocol))
     direction = resolve_direction(lm, config.direction)
     if direction == "both" and isinstance(lm, LanguageModelPair):
         own = replace(config, direction="both")
@@ -55,14 +54,6 @@ def train_classifier(
     source = getattr(lm, direction) if isinstance(lm, LanguageModelPair) else lm
     own = replace(config, direction=direction)
     return _one(source, corpus, Path(out), config=own, session=session)
-
-
-def _protocol(lm: Source, corpus: Corpus, asked: str) -> str:
-    """Say what the classifier may claim: no more than the language model and the vocabulary that it comes from."""
-    models = lm if isinstance(lm, LanguageModelPair) else (lm,)
-    return least_clean(
-        asked, corpus.protocol, *(one.manifest.provenance.protocol for one in models)
-    )
 
 
 def _one(

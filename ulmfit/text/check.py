@@ -138,7 +138,7 @@ def _labels(examined: Examined) -> Iterator[Finding]:
     common = labels.most_common()
     listing = ", ".join(f"{name!r} {n:,}" for name, n in common[:8])
     listing += ", ..." if len(common) > 8 else ""
-    if len(common) < 2:
+    if len(common) < (1 if seen.label_kind == "multi" else 2):
         action = "a classifier needs two; name the right column, or none for a language model"
         yield Finding("error", "labels", f"{listing or 'none'} in train", action)
         return

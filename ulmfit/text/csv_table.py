@@ -41,14 +41,20 @@ class CsvTable(FileTable):
         return self._given or first
 
     def _separator(self) -> str:
-        """Where the first two rows are one cell each, look for a mark that makes equally many of both."""
+        """Where the first row is one cell, or has not as many as names are given, look for a mark that cuts two rows alike.
+
+        Of marks that both do, a tab is none of a text's own.
+        """
         n_given = len(self._given or ())
-        for mark in (self._delimiter, *_SEPARATORS) if n_given != 1 else ():
+        own = self._delimiter
+        for mark in dict.fromkeys(("\t" if n_given else own, own, *_SEPARATORS)):
             n_cells = [len(record) for record in itertools.islice(self._records(0, mark), 2)]
-            is_usual = mark == self._delimiter and n_cells[:1] != [1]
-            if is_usual or n_cells[0] == n_cells[-1] == (n_given or max(n_cells[0], 2)):
+            is_usual = mark == own and not n_given and n_cells[:1] != [1]
+            if n_given == 1 or is_usual or not n_cells:
+                return own
+            if n_cells[0] == n_cells[-1] == (n_given or max(n_cells[0], 2)):
                 return mark
-        return self._delimiter
+        return own
 
     def rows(self, names: Sequence[str]) -> Iterator[Sequence[object]]:
         """Yield the cells of the columns `names`, row by row."""

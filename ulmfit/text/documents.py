@@ -57,8 +57,6 @@ class Part:
         self._require("text", self.text, columns)
         self._require("label", rule.columns if rule else (), columns)
         self._require("split", (self.split,) if self.split else (), columns)
-        if isinstance(self.table, CsvTable) and self.table.notice:
-            notices.append(self.table.notice)
         names = self.names()
         if twice := [name for name in names if names.count(name) > 1]:
             raise UserError(f"{self.table.name}: column {twice[0]!r} is asked for twice: a column is text, label or split, and once")  # fmt: skip
@@ -67,6 +65,8 @@ class Part:
         if isinstance(self.table, FolderTable) and (names := self.table.left_out):
             shown = ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
             notices.append(f"{self.table.name}: left out as lists and notes, since they lie beside folders of labels: {len(names)} ({shown})")  # fmt: skip
+        if isinstance(self.table, CsvTable) and self.table.notice:
+            notices.append(self.table.notice)
         if not self.split and not self.whole_split:
             notices += [
                 f"column {name!r} of {self.table.name} is not used: pass split={name!r} for its splits"
@@ -218,8 +218,8 @@ class Source:
 
     @property
     def text_columns(self) -> tuple[str, ...]:
-        """The columns of the texts, if they are the same in all parts."""
-        found = {part.text for part in self.parts}
+        """The columns of the texts, if they are the same in all tables."""
+        found = {part.text for part in self.parts if not isinstance(part.table, FolderTable)}
         return found.pop() if len(found) == 1 else ()
 
     def batches(self) -> Iterator[Documents]:

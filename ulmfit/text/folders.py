@@ -16,7 +16,7 @@ from ulmfit.errors import UserError
 from ulmfit.files import hash_file
 from ulmfit.text.cells import SPLIT_NAMES, UNSUP, whole_characters
 from ulmfit.text.readers import is_table
-from ulmfit.text.streams import bare_name, whole_text
+from ulmfit.text.streams import bare_name, file_text
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class FolderTable:
     def rows(self, names: Sequence[str]) -> Iterator[Sequence[object]]:
         """Yield the cells of the columns `names`, row by row."""
         for document in self._documents():
-            text = whole_text(self._root.joinpath(*document.path))
+            text = file_text(self._root.joinpath(*document.path))
             cells = {"text": text, "label": document.label, "split": document.split}
             yield [cells[name] for name in names]
 
@@ -98,14 +98,19 @@ class FolderTable:
         return f"expected train/<label>/*.txt, <label>/*.txt or *.txt; there is: {', '.join(names[:12]) or 'nothing'}"
 
 
-def _walk(root: Path) -> Iterator[tuple[str, ...]]:
-    """Yield the path parts of every text file below `root`; hidden files and folders are left out."""
-    for folder, folders, names in os.walk(root):
-        folders[:] = [name for name in folders if not name.startswith((".", "__"))]
-        parents = Path(folder).relative_to(root).parts
-        for name in names:
-            if not name.startswith(".") and bare_name(Path(name)).endswith(".txt"):
-                yield (*parents, name)
+def _walk(
+    folder: Path, parents: tuple[str, ...] = (), above: frozenset[str] = frozenset()
+) -> Iterator[tuple[str, ...]]:
+    """Yield the path parts of every text file below `folder`; hidden files and folders are left out, and links that lead back."""
+    above |= {os.path.realpath(folder)}
+    _, folders, names = next(os.walk(folder), (None, [], []))
+    for name in names:
+        if not name.startswith(".") and bare_name(Path(name)).endswith(".txt"):
+            yield (*parents, name)
+    for name in folders:
+        inner = folder / name
+        if not name.startswith((".", "__")) and os.path.realpath(inner) not in above:
+            yield from _walk(inner, (*parents, name), above)
 
 
 def _documents(paths: list[tuple[str, ...]], splits: set[str]) -> list[_Document]:

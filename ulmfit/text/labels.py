@@ -81,12 +81,12 @@ class LabelStore:
 
     def _refuse(self, names: list[str], name: str) -> None:
         """Stop at a single label, and at labels of other splits that the training split does not have."""
-        if len(names) < 2 and self.kind == "category":
+        if len(names) < {"category": 2, "multi": 1}[self.kind]:
             only = (
                 f"all labelled documents are {names[0]!r}" if names else "no document has a label"
             )
             raise UserError(
-                f"{name}: {only}, and a classifier needs two labels; for text alone pass --label none"
+                f"{name}: {only}, and a classifier needs {'two labels' if self.kind == 'category' else 'some'}; for text alone pass --label none"
             )
         known = {n for label, split in self._seen if split == "train" for n in self._names(label)}
         for label, split in self._seen if known else ():
@@ -103,12 +103,17 @@ class LabelStore:
                     )
 
 
+def plain_number(name: str) -> str:
+    """Write a whole number without its point."""
+    return name.partition(".")[0] if _WHOLE.fullmatch(name) else name
+
+
 def same_numbers(names: Collection[str]) -> dict[str, str]:
     """Take 1.0 for 1, as pandas writes whole numbers of a column with gaps and of one without.
 
     Where some stand there without the point and all are whole numbers, all are taken so: 2.0 beside 1 is 2.
     """
-    whole = {name: name.partition(".")[0] for name in names if _WHOLE.fullmatch(name)}
+    whole = {name: plain_number(name) for name in names if _WHOLE.fullmatch(name)}
     rest = [name for name in names if name not in whole]
     mixed = bool(rest) and all(_PLAIN.fullmatch(name) for name in rest)
     return {name: short for name, short in whole.items() if mixed or short in names}

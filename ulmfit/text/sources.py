@@ -165,12 +165,13 @@ class _Asked:
         return names
 
     def _part(self, table: Table) -> Part:
-        is_list = isinstance(table, ListTable)
-        split = "split" if isinstance(table, FolderTable) else self.split
+        is_list, is_folder = isinstance(table, ListTable), isinstance(table, FolderTable)
+        split = "split" if is_folder else self.split
+        names = self._text_names()
         rule = None if is_list else self._label_rule()
         return Part(
             table,
-            self._text_names(),
+            ("text",) if is_folder and len(names) == 1 else names,  # whatever tables call it
             rule,
             None if is_list else split,
             on_empty=self.config.on_empty,

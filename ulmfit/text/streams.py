@@ -110,17 +110,22 @@ def lines(path: Path, encoding: str = "utf-8") -> Iterator[str]:
             offset += len(line)
 
 
-def whole_text(path: Path) -> str:
+def file_text(path: Path) -> str:
     """Read a file that is one document."""
     with readable(path), open_bytes(path) as file:
-        content = file.read(LIMIT_BYTES + 1)
+        return whole_text(file, str(path))
+
+
+def whole_text(file: BinaryIO, name: str) -> str:
+    """Read a stream that is one document."""
+    content = file.read(LIMIT_BYTES + 1)
     if len(content) > LIMIT_BYTES:
-        raise too_long(str(path))
+        raise too_long(name)
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         shift = len(_BOM) if content.startswith(_BOM) else 0
-        raise not_utf8(path, "", BadByte(shift + error.start)) from None
+        raise not_utf8(name, "", BadByte(shift + error.start)) from None
 
 
 class _ZstdFile(io.RawIOBase):

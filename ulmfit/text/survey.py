@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import TYPE_CHECKING
 
-from ulmfit.text.labels import said_of, same_numbers
+from ulmfit.text.labels import plain_number, said_of, same_numbers
 from ulmfit.text.rules import CONTROL_TOKENS, UNK
 
 if TYPE_CHECKING:
@@ -41,8 +41,8 @@ class SplitSurvey:
     """The places of the first few repeated documents, each with that of the one it repeats."""
     hashes: dict[int, int] = field(default_factory=dict)
     """The hash of each different text, and the place of its first document."""
-    first_labels: dict[int, Label] = field(default_factory=dict)
-    """The hash of each different text, and the label of the first document of it that has one."""
+    first_labels: dict[int, tuple[Label, int]] = field(default_factory=dict)
+    """The hash of each different text, with the label and the place of the first document of it that has one."""
     contradicting: list[tuple[int, int]] = field(default_factory=list)
     """The first few documents with another label than one of the same text, as in `repeated`."""
     n_contradicting: int = 0
@@ -160,7 +160,11 @@ def _add_hash(part: SplitSurvey, text: str, label: Label, place: int) -> None:
         part.n_repeated += 1
         if len(part.repeated) < NAMED:
             part.repeated.append((place, first))
-    if label is not None and part.first_labels.setdefault(key, label) != label:
+    if label is None:
+        return
+    label = plain_number(label) if isinstance(label, str) else label
+    first_label, labelled = part.first_labels.setdefault(key, (label, place))
+    if label != first_label:
         part.n_contradicting += 1
         if len(part.contradicting) < NAMED:
-            part.contradicting.append((place, first))
+            part.contradicting.append((place, labelled))

@@ -213,8 +213,7 @@ def text_classifier_learner(
     lm = open_one(lm, config.direction)
     if config.direction not in ("auto", lm.direction):
         raise UserError(f"--direction is {config.direction} and {lm.folder} reads {lm.direction}")
-    protocol = least_clean(config.protocol, corpus.protocol, lm.manifest.provenance.protocol)
-    own = replace(config, direction=lm.direction, protocol=protocol)
+    own = replace(config, direction=lm.direction)
     return classifier_learner(corpus, lm.parts, config=own).beside(metrics, cbs)
 
 
@@ -266,7 +265,8 @@ def classifier_learner(
         cbs=[ShowLogits(), *([Adversary(config.adversarial)] if config.adversarial else [])],
     )
     learn.corpus, learn.rows, learn.lesson, learn.parent = corpus, rows, lesson, lm.fingerprint
-    learn.protocol = config.protocol
+    # What it may claim is no more than the language model and the vocabulary that it comes from.
+    learn.protocol = least_clean(config.protocol, corpus.protocol, lm.manifest.provenance.protocol)
     return learn
 
 

@@ -11,13 +11,13 @@ from dataclasses import dataclass
 
 from fastai.callback.progress import ProgressCallback
 
-from ulmfit.errors import UserError
+from ulmfit.errors import Stopped, UserError
 from ulmfit.history import EpochRow, StepRow, TrainingProgress
 from ulmfit.training.alarm import Alarm
 from ulmfit.training.callbacks import FollowPhases
 from ulmfit.training.checkpoint import load_checkpoint
-from ulmfit.training.distributed import StepTogether, wait, world
-from ulmfit.training.interrupts import Interrupts
+from ulmfit.training.distributed import StepTogether, total, wait, world
+from ulmfit.training.interrupts import SIGNALS, Interrupts
 from ulmfit.training.journal import Journal, Listener
 from ulmfit.training.learner import StageLearner
 from ulmfit.training.memory import enough_memory
@@ -75,6 +75,7 @@ def train(
             if left and not best.is_over:
                 with enough_memory(learn.config):
                     learn.fit(left)
+            _heed(interrupts)
     return _outcome(learn, run, journal)
 
 
@@ -83,6 +84,16 @@ def measure(learn: StageLearner) -> Measured:
     with learn.no_bar(), learn.no_logging(), learn.threads():
         learn.validate()
     return learn.measured()
+
+
+def _heed(interrupts: Interrupts) -> None:
+    """Stop here if a signal came in after the last chance: who sent it wants no further stage."""
+    asking = total([interrupts.reason() == name for name in SIGNALS])
+    if reasons := [name for name, n in zip(SIGNALS, asking) if n]:
+        raise Stopped(
+            f"stopped ({reasons[0]}) after the last epoch; the same command goes on from there",
+            reason=reasons[0],
+        )
 
 
 def _outcome(learn: StageLearner, run: Run, journal: Journal) -> Trained:

@@ -15,8 +15,9 @@ from typing import Any
 from ulmfit.config import require
 
 _NAMES = {signal.SIGINT: "Ctrl-C", signal.SIGTERM: "SIGTERM"}
+SIGNALS = tuple(_NAMES.values())
 LATE = "--max-minutes"
-REASONS = (*_NAMES.values(), LATE)
+REASONS = (*SIGNALS, LATE)
 
 
 class Interrupts:

@@ -9,6 +9,7 @@ import math
 import sys
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -48,7 +49,13 @@ def enough_memory(config: StageConfig) -> Generator[None]:
         is_full = isinstance(error, (MemoryError, torch.cuda.OutOfMemoryError))
         if not is_full and "can't allocate memory" not in str(error):
             raise
-        half, twice = max(1, config.bs // 2), 2 * config.accumulate
+        half, twice = config.bs // 2, 2 * config.accumulate
+        try:
+            replace(config, bs=half, accumulate=twice)
+        except UserError:  # a batch cannot be smaller
+            raise UserError(
+                f"a batch of {config.bs} does not fit into memory, and is the smallest: a smaller model, or more memory"
+            ) from error
         raise UserError(
             f"a batch of {config.bs} does not fit into memory: --bs {half} --accumulate {twice} takes "
             "about half of it and learns alike; --restart forgets what was trained with the other size"

@@ -34,6 +34,9 @@ if TYPE_CHECKING:
     from ulmfit.text.corpus import Corpus
 
 Settings = Mapping[str, Any]  # JSON: stage, fingerprints of the inputs, and config
+_RENEWED = (
+    "renews what is finished"  # beside the settings of a restart, which without the flag goes on
+)
 CHECKPOINT, SETTINGS, LOCK = "checkpoint.safetensors", "settings.json", "lock"
 _INPUTS = {"corpus": "another corpus", "parent": "another language model"}  # they have no flag
 
@@ -118,8 +121,9 @@ def _held(run: Run, restart: bool) -> Generator[None, None, None]:
             _empty(run.folder)
         _require_same(run, restart)  # again: it may have changed before the lock was ours
         if _begun_with(run.folder) is None:
+            renews = restart and _made_with(run.out) is not None
             with atomic_file(run.folder / SETTINGS) as part:
-                write_json(part, run.settings)
+                write_json(part, {**run.settings, **({_RENEWED: True} if renews else {})})
                 flush_to_disk(part)
         yield
         is_over = True
@@ -145,9 +149,13 @@ def _lock(folder: Path) -> FileLock:
 
 
 def _is_made(run: Run) -> bool:
-    """Say whether the result of these settings is there."""
+    """Say whether the result of these settings is there, and nobody has begun to make it anew."""
     made = _made_with(run.out)
-    return made is not None and not _changes(made, run.settings)
+    if made is None or _changes(made, run.settings):
+        return False
+    begun = _begun_with(run.folder)
+    is_same = begun is not None and not _changes(begun, run.settings)
+    return not (is_same and _RENEWED in read_json(run.folder / SETTINGS))
 
 
 def _made_with(out: Path) -> Settings | None:
@@ -180,7 +188,7 @@ def _begun_with(folder: Path) -> Settings | None:
     settings = read_json(folder / SETTINGS)
     if not isinstance(settings, dict):
         raise UserError(f"{folder / SETTINGS} holds no settings: remove {folder} to start over")
-    return settings
+    return {name: value for name, value in settings.items() if name != _RENEWED}
 
 
 def _require_same(run: Run, restart: bool) -> None:

@@ -123,6 +123,8 @@ def _listen(
         failure = failure or found
     if failure:
         raise failure
+    if reason := interrupts.reason():  # it came in when both were done
+        raise Stopped(f"stopped ({reason}); the same command goes on from there", reason=reason)
 
 
 def _failure(message: dict[str, Any], reason: str) -> Exception | None:
@@ -166,7 +168,7 @@ class _Worker:
         self._job, self._messages = job, messages
         self._is_asked = False
         process = subprocess.Popen(
-            [sys.executable, "-c", _PROGRAM.format(path=sys.path)],
+            [sys.executable, "-c", _PROGRAM.format(path=list(map(str, sys.path)))],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
