@@ -406,6 +406,7 @@ def test_help_and_presets_of_stage_three() -> None:
         ("fit {csv} --out o --max-minutes 0", "--max-minutes is 0.0"),
         ("fit {csv} --out o --lable stars", "did you mean '--label'?"),
         ("fit {csv} --out o --set stage1.lr=0.1", "stage 1 is not run, since the language model is en"),
+        ("fit {csv} --out o --lm none --set stage2.lr=0.1", "stage 2 is not run, since a new language model"),
         ("fit nowhere.csv --out o", "no file, folder or data set 'nowhere.csv'"),
         ("train-classifier", "no LM: write it before the flags"),
         ("train-classifier {lm}", "no CORPUS: write it before the flags"),

@@ -125,9 +125,14 @@ def _configs(flags: FitFlags) -> dict[str, Any]:
     names = {"pretrain_lm": "pretrain", "finetune_lm": "finetune", "train_classifier": "classifier"}
     changed = {stage_of(setting) for setting in flags.set} & set(names)
     first = first_model(flags.lm or None, recipe.text, is_pretraining=False)
-    if "pretrain_lm" in changed and first is not None:
-        setting = next(each for each in flags.set if stage_of(each) == "pretrain_lm")
-        raise UserError(f"--set {setting}: stage 1 is not run, since the language model is {first}: leave it out, or give --lm none to learn from the texts alone")  # fmt: skip
+    left_out, reason = (
+        ("finetune_lm", "stage 2 is not run, since a new language model learns from the texts: leave it out, or give --lm en")
+        if first is None
+        else ("pretrain_lm", f"stage 1 is not run, since the language model is {first}: leave it out, or give --lm none to learn from the texts alone")
+    )  # fmt: skip
+    for setting in flags.set:
+        if stage_of(setting) == left_out:
+            raise UserError(f"--set {setting}: {reason}")
     return {"config": recipe.text} | {names[stage]: getattr(recipe, stage) for stage in changed}
 
 
