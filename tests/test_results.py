@@ -20,7 +20,7 @@ IMDB = RESULTS / "imdb-laptop"
 NAMES = {"NB-SVM": "nbsvm", "TF-IDF + logistic regression": "tfidf"}
 OURS = {
     "IMDb, ours": ("imdb-50-labels", "imdb-few-labels", "imdb-1000-labels", "imdb-5000-labels", "imdb-25000-labels"),
-    "ours, which has read the labelled texts alone": ("imdb-labelled-only", "imdb-50-labelled-only", "imdb-200-labelled-only", "imdb-25000-labelled-only"),
+    "ours, which has read the labelled texts alone": ("imdb-labelled-only", "imdb-50-labelled-only", "imdb-200-labelled-only", "imdb-5000-labelled-only", "imdb-25000-labelled-only"),
     "TREC-6, ours": ("trec-labels-reread",),
 }  # fmt: skip
 pytestmark = pytest.mark.skipif(not RESULTS.is_dir(), reason="a source archive has no results")
