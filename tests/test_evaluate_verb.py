@@ -31,7 +31,6 @@ def runs(demo_corpus: Corpus, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a classifier, language models of both directions, and what is none."""
     folder = tmp_path_factory.mktemp("runs")
     write_tiny_classifier(folder / "clf", demo_corpus, labels=LabelSet.of(demo_corpus))
-    (folder / "clf" / "history.csv").unlink()  # of other columns than those of a training
     for direction in ("forward", "backward"):
         write_tiny_lm(folder / direction, demo_corpus, direction=direction)
         write_tiny_lm(folder / "half" / direction, demo_corpus, direction=direction)

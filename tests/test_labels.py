@@ -49,7 +49,9 @@ def test_numbers_stay_numbers() -> None:
 
 
 def test_several_labels_a_document_need_some_and_one_will_do() -> None:
-    with pytest.raises(UserError, match="no document has a label, and a classifier needs some"):
+    with pytest.raises(
+        UserError, match="no document has a label, and a classifier learns from them"
+    ):
         store("multi", [[None, ()]]).finish("f")
     assert store("multi", [[("spam",), ()]]).finish("f").names == ("spam",)
 

@@ -81,12 +81,13 @@ class LabelStore:
 
     def _refuse(self, names: list[str], name: str) -> None:
         """Stop at a single label, and at labels of other splits that the training split does not have."""
-        if len(names) < {"category": 2, "multi": 1}[self.kind]:
-            only = (
-                f"all labelled documents are {names[0]!r}" if names else "no document has a label"
-            )
+        if not names:
             raise UserError(
-                f"{name}: {only}, and a classifier needs {'two labels' if self.kind == 'category' else 'some'}; for text alone pass --label none"
+                f"{name}: no document has a label, and a classifier learns from them; for text alone pass --label none"
+            )
+        if len(names) < 2 and self.kind == "category":
+            raise UserError(
+                f"{name}: all labelled documents are {names[0]!r}, and a classifier needs two labels; for text alone pass --label none"
             )
         known = {n for label, split in self._seen if split == "train" for n in self._names(label)}
         for label, split in self._seen if known else ():
