@@ -54,7 +54,7 @@ def enough_memory(config: StageConfig) -> Generator[None]:
             replace(config, bs=half, accumulate=twice)
         except UserError:  # a batch cannot be smaller
             raise UserError(
-                f"a batch of {config.bs} does not fit into memory, and is the smallest: a smaller model, or more memory"
+                f"a batch of {config.bs} does not fit into memory, and half of it is too small to learn from: take a smaller model, or a machine with more memory"
             ) from error
         raise UserError(
             f"a batch of {config.bs} does not fit into memory: --bs {half} --accumulate {twice} takes "

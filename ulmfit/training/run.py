@@ -34,9 +34,7 @@ if TYPE_CHECKING:
     from ulmfit.text.corpus import Corpus
 
 Settings = Mapping[str, Any]  # JSON: stage, fingerprints of the inputs, and config
-_RENEWED = (
-    "renews what is finished"  # beside the settings of a restart, which without the flag goes on
-)
+_RENEWED = "renews what is finished"  # beside the settings of a restart, so that it can go on
 CHECKPOINT, SETTINGS, LOCK = "checkpoint.safetensors", "settings.json", "lock"
 _INPUTS = {"corpus": "another corpus", "parent": "another language model"}  # they have no flag
 
