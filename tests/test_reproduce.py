@@ -9,6 +9,7 @@ import shutil
 import sys
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -20,10 +21,11 @@ from tiny_lm import write_tiny_lm
 import ulmfit
 from ulmfit import cli
 from ulmfit.errors import Stopped, UserError
+from ulmfit.evaluation.targets import ablation
 from ulmfit.files import CLASSIFIER, CORPUS
 from ulmfit.history import TrainingProgress
 from ulmfit.recipe import FINETUNED, PRETRAINED, RECIPE
-from ulmfit.reproduction import answer
+from ulmfit.reproduction import answer, results
 from ulmfit.reproduction.bench import Bench
 from ulmfit.reproduction.estimate import Estimate, StageEstimate, archs_of, pace_key
 from ulmfit.reproduction.labels_needed import labels_needed, sentence
@@ -558,6 +560,14 @@ def test_without_unlabelled_text_nothing_is_pretrained_on_all_of_it() -> None:
     asked = {"labels": (100,), "unlabelled": False, "lm": "en"}
     with pytest.raises(UserError, match="would be pretrained on all of these texts"):
         plan(Experiment("trec", preset="laptop", table=4, **asked))
+
+
+def test_a_budget_stands_beside_no_figure_of_all_labels(single: Path) -> None:
+    (run,) = json.loads((single / "results.json").read_text())["runs"]
+    whole = SimpleNamespace(**{**run, "row": "full", "n_labels": None})
+    few = SimpleNamespace(**{**run, "row": "full", "n_labels": 100})
+    assert results._target(whole, "imdb", 7) == ablation(7, "imdb")["full"]  # type: ignore[arg-type]
+    assert results._target(few, "imdb", 7) is None  # type: ignore[arg-type]
 
 
 def test_few_labels_are_drawn_ten_times() -> None:

@@ -47,10 +47,12 @@ class CsvTable(FileTable):
         """
         n_given = len(self._given or ())
         own = self._delimiter
+        if n_given == 1:  # then any mark is the text's
+            return own
         for mark in dict.fromkeys(("\t" if n_given else own, own, *_SEPARATORS)):
             n_cells = [len(record) for record in itertools.islice(self._records(0, mark), 2)]
             is_usual = mark == own and not n_given and n_cells[:1] != [1]
-            if n_given == 1 or is_usual or not n_cells:
+            if is_usual or not n_cells:
                 return own
             if n_cells[0] == n_cells[-1] == (n_given or max(n_cells[0], 2)):
                 return mark
